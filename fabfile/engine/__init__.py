@@ -1,0 +1,1 @@
+"""The only loop: observe, decide, record, act, wait."""

@@ -1,0 +1,376 @@
+"""Every setting of Headway: its name, type, default and meaning, in one place.
+
+The reference in README.md is generated from these classes, and so are the error messages: a wrong key is answered
+with its path and the nearest name that exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from .outcome import Refusal
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9+.-]+$"  # Debian policy 5.6.7: package names
+
+
+def _split_commas(value: object) -> object:
+    """Let FABRIC_HEADWAY_… give a list as ``a,b``."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, and deaf to no typing error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Build(Section):
+    """How the artefacts are made, in a container."""
+
+    image: str | None = Field(None, description="Image to build in; without one it is made from `dockerfile`")
+    dockerfile: str = Field(
+        "Dockerfile", description="Dockerfile of the production-like image, in the repository"
+    )
+    command: str = Field("make", description="Shell command that builds, run in a clean export of the commit")
+    output: str = Field(
+        "dist", description="Folder that the command leaves the artefacts in; copied out of the container"
+    )
+
+
+class Helper(Section):
+    """A container that the tests need beside them."""
+
+    image: str = Field(description="Image, best by digest")
+    environment: dict[str, str] = Field({}, description="Environment of the helper")
+    command: Words = Field((), description="Arguments for the image's entry point")
+    probe: str = Field(description="Shell command run inside the helper until it answers 0: it is ready then")
+    ready_within_s: float = Field(60, gt=0, description="Seconds to become ready")
+    tmpfs: Words = Field((), description="Folders kept in memory, such as its data")
+
+
+class Test(Section):
+    """How the project's own tests run, in a container."""
+
+    command: str = Field("pytest", description="Shell command that tests")
+    environment: dict[str, str] = Field(
+        {}, description="Environment of the tests; `{postgres}` is the helper's host name"
+    )
+    helpers: dict[str, Helper] = Field({}, description="Helper containers by host name, beside the database")
+    database_variable: str = Field(
+        "DATABASE_URL", description="Variable that tells the tests their database's URL"
+    )
+
+
+class Database(Section):
+    """The PostgreSQL database and its Goose migrations; leave the section out when there is none."""
+
+    migrations: str = Field("migrations", description="Folder of Goose migrations")
+    image: str = Field("postgres:15", description="PostgreSQL image for tests: production's major version")
+    url: str | None = Field(
+        None,
+        description="Where the env's connection string is kept: `ssm:NAME`, `env:VARIABLE` or `file:PATH`; never the string itself",
+    )
+    goose_image: str = Field("headway/goose:3.29.0", description="Image with Goose, for tests inside Docker")
+    lock_timeout_s: float = Field(
+        2, gt=0, description="Seconds a migration may wait for a lock before it is tried again"
+    )
+    statement_timeout_s: float = Field(30, gt=0, description="Seconds one statement of a migration may take")
+    attempts: int = Field(5, ge=1, description="Tries of a migration that ran into the lock timeout")
+
+
+class Service(Section):
+    """The systemd unit of the project."""
+
+    command: str = Field(description="ExecStart: absolute path and arguments")
+    user: str | None = Field(None, description="System user it runs as; default: `headway.name`")
+    environment_file: str | None = Field(
+        None, description="File with VARIABLE=value lines; default: /etc/NAME/environment"
+    )
+    open_files: int = Field(65536, description="LimitNOFILE")
+    stop_timeout_s: int = Field(30, description="Seconds to finish requests after SIGTERM")
+
+
+class Package(Section):
+    """The .deb package."""
+
+    maintainer: str = Field("Nobody <nobody@example.com>", description="Name <address>")
+    description: str = Field("A service released with Headway", description="One line")
+    depends: Words = Field((), description="Debian packages that it needs")
+    architecture: str = Field("all", description="`all`, `amd64`, `arm64` ...")
+    files: dict[str, str] = Field(
+        {}, description="From a path below the build's output to an absolute path on the instance"
+    )
+    conffiles: Words = Field(
+        (), description="Absolute paths that hold configuration: kept on upgrade when changed by hand"
+    )
+    service: Service | None = Field(None, description="The systemd unit; leave out for a package without one")
+
+
+class Apt(Section):
+    """Our own Apt repository."""
+
+    publish: str | None = Field(None, description="Where it is written: `s3://bucket/prefix` or a folder")
+    url: str | None = Field(None, description="Where clients read it: an http(s) or file URL")
+    suite: str = Field("stable", description="Suite")
+    component: str = Field("main", description="Component")
+    key: str | None = Field(None, description="Fingerprint or address of the signing key in gpg's keyring")
+    gnupg_home: str | None = Field(None, description="gpg's home with that key; default: gpg's own")
+
+
+class Bake(Section):
+    """How an AMI is made."""
+
+    source_name: str = Field(
+        "ubuntu/images/hvm-ssd*/ubuntu-*-24.04-amd64-server-*",
+        description="Name filter of the base AMI; the newest is taken",
+    )
+    source_owners: Words = Field(
+        ("099720109477",), description="Accounts whose base AMIs are trusted (Canonical's)"
+    )
+    instance_type: str = Field("t3.small", description="Type of the builder instance")
+    ssh_user: str = Field("ubuntu", description="User that Packer logs in as")
+    subnet: str | None = Field(None, description="Subnet id of the builder")
+    interface: Literal["public_ip", "private_ip", "session_manager"] = Field(
+        "private_ip", description="How Packer reaches the builder"
+    )
+    source_cidrs: Words = Field(
+        (), description="Networks that may reach the builder's SSH; default: only this machine's own address"
+    )
+    roles: Words = Field((), description="The project's own roles (folders), run after ours")
+    variables: dict[str, Any] = Field({}, description="Ansible variables: settings of the roles")
+    files: dict[str, str] = Field(
+        {}, description="Configuration files: template in the repository to absolute path on the instance"
+    )
+
+
+class Health(Section):
+    """The application's own health check, asked of each new instance before it gets traffic."""
+
+    path: str = Field(
+        "/health", pattern=r"^/", description="Path that answers 200 when the instance can serve"
+    )
+    port: int = Field(8080, ge=1, le=65535, description="Port on the instance")
+    timeout_s: float = Field(2, gt=0, description="Seconds for one answer")
+    via: Literal["http", "balancer"] = Field(
+        "http",
+        description="`http`: asked from here; `balancer`: where instances cannot be reached, the load balancer's word is taken",
+    )
+
+
+class Release(Section):
+    """How a fleet is changed."""
+
+    group: str | None = Field(None, description="Auto Scaling group; default: NAME-ENV")
+    state: str | None = Field(None, description="Where lock, record and history live: `s3://bucket/prefix`")
+    health: Health = Field(Health(), description="Health before traffic")
+    confirmations: int = Field(
+        2, ge=1, description="Reads in a row that must agree before a fact is believed"
+    )
+    poll_s: float = Field(5, gt=0, description="Seconds between two looks at the fleet")
+    warm_within_s: float = Field(600, gt=0, description="Seconds for new instances to run and answer")
+    healthy_within_s: float = Field(300, gt=0, description="Seconds to turn healthy in every load balancer")
+    drain_within_s: float = Field(
+        600, gt=0, description="Seconds for old instances to leave every load balancer"
+    )
+    soak_s: float = Field(0, ge=0, description="Seconds to watch the new fleet with the old one still warm")
+    keep_previous: bool = Field(
+        False, description="Keep the old fleet in Standby until the next release: rollback in seconds"
+    )
+    lock_ttl_s: float = Field(
+        60, gt=0, description="Seconds without a heartbeat after which a lock is up for takeover"
+    )
+
+
+class Lab(Section):
+    """The local cloud."""
+
+    port: int = Field(4750, ge=1, le=65535, description="Port of its API on this machine")
+    network: str = Field("10.99.0.0/16", description="Network of its VPC: two zones, instances and databases")
+    base_image: str = Field("headway/instance:12", description="Docker image that its base AMI is")
+    capacity: int = Field(2, ge=0, description="Instances of each group at the start")
+    boot_s: float = Field(0, ge=0, description="Seconds added to each boot, to see a slower cloud")
+
+
+class Settings(Section):
+    """All settings of one env (or of none, where a task needs none)."""
+
+    name: str = Field(
+        "app", pattern=NAME_PATTERN, description="Name of the project: its package, unit and user"
+    )
+    env: str | None = Field(None, description="Set by --env, not by hand")
+    region: str = Field("us-east-1", description="AWS region")
+    endpoint: str | None = Field(
+        None, description="URL of another AWS API, such as the local cloud's; leave out for AWS"
+    )
+    build: Build = Field(Build(), description="")
+    test: Test = Field(Test(), description="")
+    database: Database | None = Field(None, description="")
+    package: Package = Field(Package(), description="")
+    apt: Apt = Field(Apt(), description="")
+    bake: Bake = Field(Bake(), description="")
+    release: Release = Field(Release(), description="")
+    lab: Lab = Field(Lab(), description="")
+
+    @property
+    def group(self) -> str:
+        """Name of the env's Auto Scaling group."""
+        return self.release.group or f"{self.name}-{self.env}"
+
+
+def read_settings(raw: Mapping[str, Any], env: str | None = None) -> Settings:
+    """Validate what Fabric gathered under ``headway`` and lay the env's own values over the base.
+
+    :param raw: the mapping as Fabric has it; None stands for "not set".
+    :param env: name of the env, or None for a task that works without one.
+    :raises Refusal: unknown key, wrong type, unknown env: one line with the path and the nearest valid name.
+    """
+    base = _without_unset(raw)
+    envs = base.pop("envs", {})
+    if not isinstance(envs, dict):
+        raise Refusal(f"headway.envs: must be a mapping from env name to its settings (got {envs!r})")
+    if env is not None and env not in envs:
+        known = ", ".join(sorted(envs)) or "none yet: add it under headway.envs in fabric.yml"
+        raise Refusal(f"headway.envs: no env {env!r}{_nearest(env, envs)} (envs: {known})")
+    for name, own in envs.items():
+        if not isinstance(own, dict):
+            raise Refusal(f"headway.envs.{name}: must be a mapping of settings (got {own!r})")
+        _validate({**_laid_over(base, own), "env": name}, f"headway.envs.{name}", own)
+    return _validate({**_laid_over(base, envs.get(env, {})), "env": env}, "headway", {})
+
+
+def describe_settings() -> Iterator[tuple[str, str, str, str]]:
+    """Yield ``(path, type, default, meaning)`` of every setting, for the reference and the skeleton of defaults."""
+    yield from _describe(Settings, "")
+
+
+def _describe(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    for key, field in section.model_fields.items():
+        path = f"{prefix}{key}"
+        inner = section_of(field.annotation)
+        if inner is not None:
+            yield from _describe(inner, f"{path}.")
+            continue
+        mapped = section_of(_value_of_mapping(field.annotation))
+        if mapped is not None:
+            yield from _describe(mapped, f"{path}.NAME.")
+            continue
+        default = "" if field.is_required() or field.default is None else _shown(field.default)
+        yield path, _type_name(field.annotation), default, field.description or ""
+
+
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the section class in ``Section`` or ``Section | None``, else None."""
+    choices = getattr(annotation, "__args__", ()) if not isinstance(annotation, type) else (annotation,)
+    if getattr(annotation, "__origin__", None) is not None:
+        return None
+    for choice in choices:
+        if isinstance(choice, type) and issubclass(choice, Section):
+            return choice
+    return None
+
+
+def _value_of_mapping(annotation: Any) -> Any:
+    return annotation.__args__[1] if getattr(annotation, "__origin__", None) is dict else None
+
+
+def _type_name(annotation: Any) -> str:
+    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    if name.startswith("tuple"):
+        return "list"
+    for verbose, plain in (("typing.", ""), ("Literal", "one of "), (" | None", "")):
+        name = name.replace(verbose, plain)
+    return (
+        "mapping"
+        if name.startswith("dict")
+        else {"str": "text", "int": "number", "float": "number", "bool": "yes/no"}.get(name, name)
+    )
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ", ".join(default)
+    return (
+        {True: "true", False: "false"}.get(default, str(default))
+        if isinstance(default, bool)
+        else str(default or "")
+    )
+
+
+def _without_unset(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy a mapping without the keys that are None: Fabric's skeleton names every key so that its variables work."""
+    kept: dict[str, Any] = {}
+    for key, value in raw.items():
+        if isinstance(value, Mapping):
+            inner = _without_unset(value)
+            if inner or not value:
+                kept[key] = inner
+        elif value is not None:
+            kept[key] = value
+    return kept
+
+
+def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _laid_over(merged[key], value) if both else value
+    return merged
+
+
+def _validate(values: Mapping[str, Any], where: str, own: Mapping[str, Any]) -> Settings:
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        location = [str(part) for part in first["loc"]]
+        prefix = where if _holds(own, location) else "headway"
+        raise Refusal(_explain(prefix, location, first["type"], first["msg"], first.get("input"))) from None
+
+
+def _holds(own: Mapping[str, Any], location: list[str]) -> bool:
+    here: Any = own
+    for part in location:
+        if not isinstance(here, Mapping) or part not in here:
+            return False
+        here = here[part]
+    return True
+
+
+def _explain(where: str, location: list[str], kind: str, message: str, given: object) -> str:
+    path = ".".join([where, *location])
+    if kind == "extra_forbidden":
+        parent = path.rsplit(".", 1)[0]
+        return f"{path}: no such setting{_nearest(location[-1], _siblings(location[:-1]), f'{parent}.')}"
+    if kind == "missing":
+        return f"{path}: must be set"
+    return f"{path}: {message[0].lower()}{message[1:]} (got {given!r})"
+
+
+def _siblings(location: list[str]) -> list[str]:
+    section: type[BaseModel] = Settings
+    names = iter(location)
+    for part in names:
+        annotation = section.model_fields[part].annotation
+        inner = section_of(annotation)
+        if inner is None:
+            inner = section_of(_value_of_mapping(annotation))
+            next(names, None)
+        if inner is None:
+            return []
+        section = inner
+    own = [key for key in section.model_fields if key != "env"]
+    return [*own, "envs"] if section is Settings else own
+
+
+def _nearest(word: str, known: Mapping[str, Any] | list[str], prefix: str = "") -> str:
+    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
