@@ -37,9 +37,7 @@ class Build(Section):
     """How the artefacts are made, in a container."""
 
     image: str | None = Field(None, description="Image to build in; without one it is made from `dockerfile`")
-    dockerfile: str = Field(
-        "Dockerfile", description="Dockerfile of the production-like image, in the repository"
-    )
+    dockerfile: str = Field("Dockerfile", description="Dockerfile of the production-like image, in the repository")
     command: str = Field("make", description="Shell command that builds, run in a clean export of the commit")
     output: str = Field(
         "dist", description="Folder that the command leaves the artefacts in; copied out of the container"
@@ -65,9 +63,7 @@ class Test(Section):
         {}, description="Environment of the tests; `{postgres}` is the helper's host name"
     )
     helpers: dict[str, Helper] = Field({}, description="Helper containers by host name, beside the database")
-    database_variable: str = Field(
-        "DATABASE_URL", description="Variable that tells the tests their database's URL"
-    )
+    database_variable: str = Field("DATABASE_URL", description="Variable that tells the tests their database's URL")
 
 
 class Database(Section):
@@ -133,9 +129,7 @@ class Bake(Section):
         "ubuntu/images/hvm-ssd*/ubuntu-*-24.04-amd64-server-*",
         description="Name filter of the base AMI; the newest is taken",
     )
-    source_owners: Words = Field(
-        ("099720109477",), description="Accounts whose base AMIs are trusted (Canonical's)"
-    )
+    source_owners: Words = Field(("099720109477",), description="Accounts whose base AMIs are trusted (Canonical's)")
     instance_type: str = Field("t3.small", description="Type of the builder instance")
     ssh_user: str = Field("ubuntu", description="User that Packer logs in as")
     subnet: str | None = Field(None, description="Subnet id of the builder")
@@ -155,9 +149,7 @@ class Bake(Section):
 class Health(Section):
     """The application's own health check, asked of each new instance before it gets traffic."""
 
-    path: str = Field(
-        "/health", pattern=r"^/", description="Path that answers 200 when the instance can serve"
-    )
+    path: str = Field("/health", pattern=r"^/", description="Path that answers 200 when the instance can serve")
     port: int = Field(8080, ge=1, le=65535, description="Port on the instance")
     timeout_s: float = Field(2, gt=0, description="Seconds for one answer")
     via: Literal["http", "balancer"] = Field(
@@ -172,22 +164,16 @@ class Release(Section):
     group: str | None = Field(None, description="Auto Scaling group; default: NAME-ENV")
     state: str | None = Field(None, description="Where lock, record and history live: `s3://bucket/prefix`")
     health: Health = Field(Health(), description="Health before traffic")
-    confirmations: int = Field(
-        2, ge=1, description="Reads in a row that must agree before a fact is believed"
-    )
+    confirmations: int = Field(2, ge=1, description="Reads in a row that must agree before a fact is believed")
     poll_s: float = Field(5, gt=0, description="Seconds between two looks at the fleet")
     warm_within_s: float = Field(600, gt=0, description="Seconds for new instances to run and answer")
     healthy_within_s: float = Field(300, gt=0, description="Seconds to turn healthy in every load balancer")
-    drain_within_s: float = Field(
-        600, gt=0, description="Seconds for old instances to leave every load balancer"
-    )
+    drain_within_s: float = Field(600, gt=0, description="Seconds for old instances to leave every load balancer")
     soak_s: float = Field(0, ge=0, description="Seconds to watch the new fleet with the old one still warm")
     keep_previous: bool = Field(
         False, description="Keep the old fleet in Standby until the next release: rollback in seconds"
     )
-    lock_ttl_s: float = Field(
-        60, gt=0, description="Seconds without a heartbeat after which a lock is up for takeover"
-    )
+    lock_ttl_s: float = Field(60, gt=0, description="Seconds without a heartbeat after which a lock is up for takeover")
 
 
 class Lab(Section):
@@ -203,9 +189,7 @@ class Lab(Section):
 class Settings(Section):
     """All settings of one env (or of none, where a task needs none)."""
 
-    name: str = Field(
-        "app", pattern=NAME_PATTERN, description="Name of the project: its package, unit and user"
-    )
+    name: str = Field("app", pattern=NAME_PATTERN, description="Name of the project: its package, unit and user")
     env: str | None = Field(None, description="Set by --env, not by hand")
     region: str = Field("us-east-1", description="AWS region")
     endpoint: str | None = Field(
@@ -299,9 +283,7 @@ def _shown(default: Any) -> str:
     if isinstance(default, tuple):
         return ", ".join(default)
     return (
-        {True: "true", False: "false"}.get(default, str(default))
-        if isinstance(default, bool)
-        else str(default or "")
+        {True: "true", False: "false"}.get(default, str(default)) if isinstance(default, bool) else str(default or "")
     )
 
 
