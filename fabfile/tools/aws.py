@@ -1,0 +1,42 @@
+"""Sessions with AWS, or with whatever answers at the env's endpoint."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from ..plan.settings import Settings
+
+_LOOPBACK = ("127.", "10.", "172.", "192.168.", "localhost")
+
+
+def client(service: str, settings: Settings) -> Any:
+    """Return a boto3 client for the env of these settings.
+
+    Retries are boto3's adaptive mode: it slows down by itself when AWS throttles
+    (https://boto3.amazonaws.com/v1/documentation/api/latest/guide/retries.html).
+    A local endpoint gets made-up credentials, so that nobody's real ones are sent to it.
+    """
+    return _client(service, settings.region, settings.endpoint)
+
+
+@cache
+def _client(service: str, region: str, endpoint: str | None) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(retries={"mode": "adaptive", "max_attempts": 10}, connect_timeout=5, read_timeout=30)
+    if endpoint is None:
+        return boto3.client(service, region_name=region, config=config)
+    local: dict[str, str] = {}
+    if (urlsplit(endpoint).hostname or "").startswith(_LOOPBACK):
+        local = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    return boto3.client(service, region_name=region, endpoint_url=endpoint, config=config, **local)
+
+
+def split_s3_url(url: str) -> tuple[str, str]:
+    """Split ``s3://bucket/prefix`` into bucket and prefix (without slashes around it)."""
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    return bucket, prefix.strip("/")
