@@ -1,0 +1,244 @@
+"""The words that the release loop is written in: what is wanted, what was written down, what can be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from .fleet import Template
+
+
+class Kind(Enum):
+    """Which command started it."""
+
+    RELEASE = "release"
+    ROLLBACK = "rollback"
+
+
+class Ending(Enum):
+    """How a release ended, as history keeps it."""
+
+    DONE = "done"
+    RESTORED = "restored"
+    NOT_RESTORED = "not restored"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the operator asked for, and how patient to be. All times in seconds."""
+
+    version: str
+    confirmations: int
+    warm_within_s: float
+    healthy_within_s: float
+    drain_within_s: float
+    soak_s: float
+    keep_previous: bool
+    migrates: bool
+
+
+@dataclass(frozen=True)
+class Before:
+    """The group as it was before we touched it: what AWS cannot tell us any more once we did."""
+
+    min: int
+    max: int
+    desired: int
+    suspended: frozenset[str]
+    template: Template
+    image_id: str
+    protected: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """The running release, written down before each act, so that any machine can go on with it."""
+
+    id: str
+    env: str
+    kind: Kind
+    version: str
+    from_version: str | None
+    who: str
+    started_at: datetime
+    before: Before
+    wanted: int
+    image_id: str | None = None
+    template_version: str | None = None
+    migrated: bool = False
+    raised_max: int | None = None
+    paused: frozenset[str] = frozenset()
+    prepared: bool = False
+    marks: tuple[tuple[str, datetime], ...] = ()
+    undo: str | None = None
+    failures: int = 0
+
+    def mark(self, name: str) -> datetime | None:
+        """Return when something first happened."""
+        return dict(self.marks).get(name)
+
+
+class Act:
+    """One thing to do to the world. Doing it twice does no more than doing it once."""
+
+
+@dataclass(frozen=True)
+class BakeImage(Act):
+    """Find or bake the AMI that carries the version."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class PinTemplate(Act):
+    """Pin the group to the template version that it uses now, so that a new version changes nothing by itself."""
+
+    template: Template
+
+
+@dataclass(frozen=True)
+class WriteTemplateVersion(Act):
+    """Write a new launch template version: the current one, only the image changed."""
+
+    source: Template
+    image_id: str
+    token: str
+
+
+@dataclass(frozen=True)
+class LaunchInstances(Act):
+    """Start instances outside the group, in one zone, by a token that starts them once however often it is asked."""
+
+    count: int
+    zone: str
+    subnet: str
+    template: Template
+    release: str
+    token: str
+
+
+@dataclass(frozen=True)
+class Migrate(Act):
+    """Run the version's expand-migrations, under Goose's lock."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class PrepareGroup(Act):
+    """Make room under the group's maximum and pause what would work against us."""
+
+    max: int
+    pause: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Protect(Act):
+    """Keep scale-in away from instances that the release needs, or let it have them again."""
+
+    ids: tuple[str, ...]
+    protected: bool
+
+
+@dataclass(frozen=True)
+class Attach(Act):
+    """Hand instances to the group, which registers them with its load balancers."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PointGroup(Act):
+    """Tell autoscaling which template version to launch from now on."""
+
+    template: Template
+
+
+@dataclass(frozen=True)
+class EnterStandby(Act):
+    """Take instances out of the load balancers, drained and alive."""
+
+    ids: tuple[str, ...]
+    release: str
+
+
+@dataclass(frozen=True)
+class ExitStandby(Act):
+    """Bring instances back from Standby."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Retire(Act):
+    """Take instances out of the group and terminate them."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Terminate(Act):
+    """Terminate instances that no group owns."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RestoreGroup(Act):
+    """Put back the settings that PrepareGroup changed; None leaves the maximum to whoever changed it meanwhile."""
+
+    max: int | None
+    resume: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do but look again: what for, since when, and until when before it counts as failed."""
+
+    what: str
+    since: datetime
+    until: datetime | None
+    mark: str
+    pending: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Done:
+    """The goal is reached."""
+
+    summary: str
+    changed: bool = True
+
+
+@dataclass(frozen=True)
+class Undo:
+    """The goal cannot be reached: turn round and put everything back."""
+
+    reason: str
+    blamed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Undone:
+    """Everything is as it was before."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """Neither forward nor back without a risk to what serves: a person decides."""
+
+    reason: str
+    blamed: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Refused before anything was touched."""
+
+    reason: str
+
+
+Decision = Act | Wait | Done | Undo | Undone | Stuck | Refuse
