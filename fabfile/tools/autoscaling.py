@@ -1,0 +1,202 @@
+"""EC2 Auto Scaling: one group, its instances, and the calls that move them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..plan.fleet import CAPACITY_TAG, Group, Lifecycle, Template
+from ..plan.outcome import Refusal
+from . import ec2
+from .aws import client
+
+if TYPE_CHECKING:
+    from ..plan.settings import Settings
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What a group says of one of its instances."""
+
+    lifecycle: Lifecycle
+    healthy: bool
+    protected: bool
+
+
+@dataclass(frozen=True)
+class GroupFacts:
+    """A group with its members and the load balancers that it registers them with."""
+
+    group: Group
+    template_image: str
+    members: dict[str, Membership]
+    target_groups: tuple[str, ...]
+    classic: tuple[str, ...]
+
+
+def read_group(settings: Settings) -> GroupFacts:
+    """Read the env's group.
+
+    :raises Refusal: there is no such group; the message names those that there are.
+    """
+    autoscaling = client("autoscaling", settings)
+    answer = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[settings.group])
+    if not answer["AutoScalingGroups"]:
+        page = autoscaling.describe_auto_scaling_groups(MaxRecords=20)
+        names = ", ".join(raw["AutoScalingGroupName"] for raw in page["AutoScalingGroups"]) or "none"
+        raise Refusal(f"no Auto Scaling group {settings.group!r} (there are: {names}); set headway.release.group")
+    raw = answer["AutoScalingGroups"][0]
+    specification = raw.get("LaunchTemplate")
+    template, image = Template("", ""), ""
+    if specification:
+        pinned = specification.get("Version", "$Default")
+        template, image = ec2.read_template(settings, specification["LaunchTemplateId"], pinned)
+    return GroupFacts(
+        group=_group(settings, raw, template),
+        template_image=image,
+        members={member["InstanceId"]: _membership(member) for member in raw["Instances"]},
+        target_groups=tuple(raw.get("TargetGroupARNs", [])),
+        classic=tuple(raw.get("LoadBalancerNames", [])),
+    )
+
+
+def _group(settings: Settings, raw: dict[str, Any], template: Template) -> Group:
+    tags = {tag["Key"]: tag["Value"] for tag in raw.get("Tags", [])}
+    subnets = [subnet for subnet in raw.get("VPCZoneIdentifier", "").split(",") if subnet]
+    capacity = tags.get(CAPACITY_TAG, "")
+    return Group(
+        name=raw["AutoScalingGroupName"],
+        min=raw["MinSize"],
+        max=raw["MaxSize"],
+        desired=raw["DesiredCapacity"],
+        template=template,
+        pinned=raw.get("LaunchTemplate", {}).get("Version", ""),
+        suspended=frozenset(process["ProcessName"] for process in raw.get("SuspendedProcesses", [])),
+        subnets=ec2.read_zones(settings, subnets) if subnets else {},
+        capacity=int(capacity) if capacity.isdigit() else None,
+        protects_new=raw.get("NewInstancesProtectedFromScaleIn", False),
+        tags=tuple((tag["Key"], tag["Value"]) for tag in raw.get("Tags", []) if tag.get("PropagateAtLaunch")),
+        unsupported=_why_unsupported(raw, subnets),
+    )
+
+
+def _why_unsupported(raw: dict[str, Any], subnets: list[str]) -> str | None:
+    name = raw["AutoScalingGroupName"]
+    if raw.get("LaunchConfigurationName"):
+        return (
+            f"{name} uses launch configuration {raw['LaunchConfigurationName']}, which cannot be versioned; "
+            "move it to a launch template: "
+            "https://docs.aws.amazon.com/autoscaling/ec2/userguide/migrate-to-launch-templates.html"
+        )
+    if raw.get("MixedInstancesPolicy"):
+        return (
+            f"{name} has a mixed-instances policy, which this version cannot release to yet; give it a launch template"
+        )
+    if not raw.get("LaunchTemplate"):
+        return f"{name} has no launch template; give it one"
+    if not subnets:
+        return f"{name} names no subnets (VPCZoneIdentifier); set them, so that instances can be started beside it"
+    return None
+
+
+def _membership(member: dict[str, Any]) -> Membership:
+    return Membership(
+        lifecycle=_lifecycle(member["LifecycleState"]),
+        healthy=member["HealthStatus"].lower() == "healthy",
+        protected=member.get("ProtectedFromScaleIn", False),
+    )
+
+
+def _lifecycle(state: str) -> Lifecycle:
+    """Fold hooks and detaching into the states that a release tells apart."""
+    if state.startswith(("Terminat", "Detach")):
+        return Lifecycle.LEAVING
+    if state.startswith("Pending"):
+        return Lifecycle.PENDING
+    try:
+        return Lifecycle(state)
+    except ValueError:
+        # Warmed:* instances serve nobody and are not ours to move.
+        return Lifecycle.OUTSIDE
+
+
+def attach_instances(settings: Settings, ids: Sequence[str]) -> None:
+    """Attach instances; the group registers them with its load balancers and its desired capacity grows by them.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_AttachInstances.html
+    """
+    client("autoscaling", settings).attach_instances(AutoScalingGroupName=settings.group, InstanceIds=list(ids))
+
+
+def enter_standby(settings: Settings, ids: Sequence[str]) -> None:
+    """Move instances to Standby, the desired capacity shrinking by them, so that nothing replaces them.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_EnterStandby.html
+    """
+    client("autoscaling", settings).enter_standby(
+        AutoScalingGroupName=settings.group, InstanceIds=list(ids), ShouldDecrementDesiredCapacity=True
+    )
+
+
+def exit_standby(settings: Settings, ids: Sequence[str]) -> None:
+    """Bring instances back from Standby; the desired capacity grows by them."""
+    client("autoscaling", settings).exit_standby(AutoScalingGroupName=settings.group, InstanceIds=list(ids))
+
+
+def retire_instances(settings: Settings, ids: Iterable[str]) -> None:
+    """Terminate instances in Standby.
+
+    Not by detaching first: that "may cause other instances to terminate unexpectedly" (user guide, detach-instance-asg).
+    The desired capacity does not count them, so it is left alone.
+    """
+    autoscaling = client("autoscaling", settings)
+    for instance_id in ids:
+        autoscaling.terminate_instance_in_auto_scaling_group(
+            InstanceId=instance_id, ShouldDecrementDesiredCapacity=False
+        )
+
+
+def protect_instances(settings: Settings, ids: Sequence[str], protected: bool) -> None:
+    """Shield instances from scale-in, or end it."""
+    client("autoscaling", settings).set_instance_protection(
+        AutoScalingGroupName=settings.group, InstanceIds=list(ids), ProtectedFromScaleIn=protected
+    )
+
+
+def point_group(settings: Settings, template: Template) -> None:
+    """Make a group launch this template version from now on; what runs is not touched."""
+    client("autoscaling", settings).update_auto_scaling_group(
+        AutoScalingGroupName=settings.group,
+        LaunchTemplate={"LaunchTemplateId": template.id, "Version": template.version},
+    )
+
+
+def set_maximum(settings: Settings, maximum: int) -> None:
+    """Set a group's maximum size."""
+    client("autoscaling", settings).update_auto_scaling_group(AutoScalingGroupName=settings.group, MaxSize=maximum)
+
+
+def pause(settings: Settings, processes: Iterable[str]) -> None:
+    """Suspend scaling processes, by name."""
+    names = sorted(processes)
+    if names:
+        client("autoscaling", settings).suspend_processes(AutoScalingGroupName=settings.group, ScalingProcesses=names)
+
+
+def resume(settings: Settings, processes: Iterable[str]) -> None:
+    """Resume scaling processes, by name: none named would resume all of them, which is never meant."""
+    names = sorted(processes)
+    if names:
+        client("autoscaling", settings).resume_processes(AutoScalingGroupName=settings.group, ScalingProcesses=names)
+
+
+def read_activities(settings: Settings, limit: int = 5) -> list[str]:
+    """Return the newest scaling activities in one line each, newest first."""
+    answer = client("autoscaling", settings).describe_scaling_activities(
+        AutoScalingGroupName=settings.group, MaxRecords=limit
+    )
+    return [
+        f"{raw['StatusCode']}: {raw.get('Description', '')} {raw.get('StatusMessage', '')}".strip()
+        for raw in answer["Activities"]
+    ]

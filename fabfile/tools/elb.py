@@ -1,0 +1,90 @@
+"""Load balancers, target groups and classic ones alike: who is registered, and how healthy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..plan.fleet import Balancer, Health, Registration
+from .aws import client
+
+if TYPE_CHECKING:
+    from ..plan.settings import Settings
+
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html
+_TARGET_STATES = {
+    "initial": Health.INITIAL,
+    "healthy": Health.HEALTHY,
+    "unhealthy": Health.UNHEALTHY,
+    "unhealthy.draining": Health.DRAINING,
+    "draining": Health.DRAINING,
+    "unused": Health.UNUSED,
+    "unavailable": Health.HEALTHY,  # health checks are turned off: the target gets traffic
+}
+# A classic load balancer says InService of an instance that it is still draining
+# (https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/config-conn-drain.html).
+_CLASSIC_DRAINING = "deregistration currently in progress"
+
+
+def read_balancers(settings: Settings, target_groups: Sequence[str], classic: Sequence[str]) -> tuple[Balancer, ...]:
+    """Read the health of every registered instance in each load balancer: one call for each."""
+    return (
+        *(_read_target_group(settings, arn) for arn in target_groups),
+        *(_read_classic(settings, name) for name in classic),
+    )
+
+
+def _read_target_group(settings: Settings, arn: str) -> Balancer:
+    answer = client("elbv2", settings).describe_target_health(TargetGroupArn=arn)
+    registrations: dict[str, Registration] = {}
+    for raw in answer["TargetHealthDescriptions"]:
+        health = raw["TargetHealth"]
+        registrations[raw["Target"]["Id"]] = Registration(
+            _TARGET_STATES.get(health["State"], Health.UNHEALTHY),
+            health.get("Reason", ""),
+            health.get("Description", ""),
+        )
+    # arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID
+    return Balancer(arn.split("/")[1], "target group", registrations)
+
+
+def _read_classic(settings: Settings, name: str) -> Balancer:
+    answer = client("elb", settings).describe_instance_health(LoadBalancerName=name)
+    registrations: dict[str, Registration] = {}
+    for raw in answer["InstanceStates"]:
+        description = raw.get("Description", "")
+        reason = raw.get("ReasonCode", "")
+        if _CLASSIC_DRAINING in description:
+            health = Health.DRAINING
+        elif raw["State"] == "InService":
+            health = Health.HEALTHY
+        else:
+            # ReasonCode "ELB": the load balancer is not done registering it yet; "Instance": the instance failed.
+            health = Health.INITIAL if reason == "ELB" else Health.UNHEALTHY
+        registrations[raw["InstanceId"]] = Registration(health, "" if reason == "N/A" else reason, description)
+    return Balancer(name, "classic", registrations)
+
+
+def read_addresses(settings: Settings, target_groups: Sequence[str], classic: Sequence[str]) -> tuple[str, ...]:
+    """Return the URLs that lead to a group: one for each listener of each of its load balancers."""
+    urls: list[str] = []
+    if target_groups:
+        elbv2 = client("elbv2", settings)
+        groups = elbv2.describe_target_groups(TargetGroupArns=list(target_groups[:20]))["TargetGroups"]
+        arns = sorted({arn for group in groups for arn in group["LoadBalancerArns"]})
+        for balancer in elbv2.describe_load_balancers(LoadBalancerArns=arns)["LoadBalancers"] if arns else ():
+            listeners = elbv2.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+            urls += [_url(raw["Protocol"], balancer["DNSName"], raw["Port"]) for raw in listeners]
+    if classic:
+        elb = client("elb", settings)
+        for raw in elb.describe_load_balancers(LoadBalancerNames=list(classic))["LoadBalancerDescriptions"]:
+            for listener in raw["ListenerDescriptions"]:
+                inner = listener["Listener"]
+                urls.append(_url(inner["Protocol"], raw["DNSName"], inner["LoadBalancerPort"]))
+    return tuple(urls)
+
+
+def _url(protocol: str, host: str, port: int) -> str:
+    scheme = protocol.lower()
+    usual = {"http": 80, "https": 443}.get(scheme)
+    return f"{scheme}://{host}" if port == usual else f"{scheme}://{host}:{port}"
