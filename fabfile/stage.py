@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
@@ -36,6 +37,13 @@ def settings_for(c: Context, env: str | None = None) -> Settings:
     from .plan.settings import read_settings
 
     return read_settings(_plain(c.config.get("headway", {})), env)
+
+
+def project_root(c: Context) -> Path:
+    """Return the project's folder: the one that holds its ``fabfile.py``, from wherever ``fab`` was called."""
+    found = getattr(c.config, "_project_prefix", None)
+    folder = Path(found) if found else Path.cwd()
+    return folder.parent if (folder / "__init__.py").is_file() else folder  # fabfile/ may be a package
 
 
 def _plain(value: Any) -> Any:
