@@ -269,6 +269,7 @@ def _launch(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | 
         template=side.template,
         release=record.id,
         token=_token(record, side, zone, facts),
+        tags=facts.group.tags,
     )
 
 

@@ -73,6 +73,7 @@ class Record:
     marks: tuple[tuple[str, datetime], ...] = ()
     undo: str | None = None
     failures: int = 0
+    launched: tuple[str, ...] = ()
 
     def mark(self, name: str) -> datetime | None:
         """Return when something first happened."""
@@ -116,6 +117,7 @@ class LaunchInstances(Act):
     template: Template
     release: str
     token: str
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,7 @@ def _why_unsupported(raw: dict[str, Any], subnets: list[str]) -> str | None:
             "https://docs.aws.amazon.com/autoscaling/ec2/userguide/migrate-to-launch-templates.html"
         )
     if raw.get("MixedInstancesPolicy"):
-        return (
-            f"{name} has a mixed-instances policy, which this version cannot release to yet; give it a launch template"
-        )
+        return f"{name} has a mixed-instances policy, which cannot be released to yet; give it a launch template"
     if not raw.get("LaunchTemplate"):
         return f"{name} has no launch template; give it one"
     if not subnets:
@@ -147,7 +145,8 @@ def exit_standby(settings: Settings, ids: Sequence[str]) -> None:
 def retire_instances(settings: Settings, ids: Iterable[str]) -> None:
     """Terminate instances in Standby.
 
-    Not by detaching first: that "may cause other instances to terminate unexpectedly" (user guide, detach-instance-asg).
+    Not by detaching first: that "may cause other instances to terminate unexpectedly"
+    (https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-detach-attach-instances.html).
     The desired capacity does not count them, so it is left alone.
     """
     autoscaling = client("autoscaling", settings)

@@ -27,13 +27,14 @@ def _client(service: str, region: str, endpoint: str | None) -> Any:
     import boto3
     from botocore.config import Config
 
+    make: Any = boto3.client  # typed as an overload of every service there is
     config = Config(retries={"mode": "adaptive", "max_attempts": 10}, connect_timeout=5, read_timeout=30)
     if endpoint is None:
-        return boto3.client(service, region_name=region, config=config)
+        return make(service, region_name=region, config=config)
     local: dict[str, str] = {}
     if (urlsplit(endpoint).hostname or "").startswith(_LOOPBACK):
         local = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    return boto3.client(service, region_name=region, endpoint_url=endpoint, config=config, **local)
+    return make(service, region_name=region, endpoint_url=endpoint, config=config, **local)
 
 
 def split_s3_url(url: str) -> tuple[str, str]:

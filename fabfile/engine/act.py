@@ -1,0 +1,129 @@
+"""Doing what was decided: each act becomes the calls that AWS needs, and what is learnt goes into the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import singledispatchmethod
+from typing import TYPE_CHECKING
+
+from ..plan import release as acts
+from ..plan.fleet import RELEASE_TAG, STANDBY_TAG, Facts
+from ..plan.release import Act, Record
+from ..tools import autoscaling, ec2
+
+if TYPE_CHECKING:
+    from ..plan.settings import Settings
+
+
+@dataclass(frozen=True)
+class Works:
+    """What a release asks of other stages: to find or bake an image, and to migrate the database."""
+
+    bake: Callable[[str], str]
+    migrate: Callable[[str], None]
+
+
+class Hands:
+    """Carries acts out in one env. Every method returns the record as it is afterwards."""
+
+    def __init__(self, settings: Settings, works: Works) -> None:
+        self._settings = settings
+        self._works = works
+
+    def intend(self, act: Act, record: Record, facts: Facts) -> Record:
+        """Write down, before an act, what cannot be found out after it."""
+        if isinstance(act, acts.PrepareGroup):
+            return replace(
+                record, prepared=True, raised_max=act.max, paused=act.pause - facts.group.suspended | record.paused
+            )
+        if isinstance(act, acts.Retire) and record.undo is None:
+            return replace(record, marks=tuple({**dict(record.marks), "committed": facts.at}.items()))
+        return record
+
+    @singledispatchmethod
+    def do(self, act: Act, record: Record) -> Record:
+        """Carry an act out."""
+        raise TypeError(f"no hands for {act!r}")
+
+    @do.register
+    def _(self, act: acts.BakeImage, record: Record) -> Record:
+        return replace(record, image_id=self._works.bake(act.version))
+
+    @do.register
+    def _(self, act: acts.PinTemplate, record: Record) -> Record:
+        autoscaling.point_group(self._settings, act.template)
+        return record
+
+    @do.register
+    def _(self, act: acts.WriteTemplateVersion, record: Record) -> Record:
+        version = ec2.write_template_version(self._settings, act.source, act.image_id, act.token)
+        return replace(record, template_version=version)
+
+    @do.register
+    def _(self, act: acts.LaunchInstances, record: Record) -> Record:
+        tags = {**dict(act.tags), RELEASE_TAG: act.release}
+        ids = ec2.run_instances(
+            self._settings,
+            template=act.template,
+            count=act.count,
+            subnet=act.subnet,
+            token=act.token,
+            tags=tags,
+        )
+        return replace(record, launched=tuple(dict.fromkeys((*record.launched, *ids))))
+
+    @do.register
+    def _(self, act: acts.Migrate, record: Record) -> Record:
+        self._works.migrate(act.version)
+        return replace(record, migrated=True)
+
+    @do.register
+    def _(self, act: acts.PrepareGroup, record: Record) -> Record:
+        autoscaling.set_maximum(self._settings, act.max)
+        autoscaling.pause(self._settings, act.pause)
+        return record
+
+    @do.register
+    def _(self, act: acts.Protect, record: Record) -> Record:
+        autoscaling.protect_instances(self._settings, act.ids, act.protected)
+        return record
+
+    @do.register
+    def _(self, act: acts.Attach, record: Record) -> Record:
+        autoscaling.attach_instances(self._settings, act.ids)
+        return record
+
+    @do.register
+    def _(self, act: acts.PointGroup, record: Record) -> Record:
+        autoscaling.point_group(self._settings, act.template)
+        return record
+
+    @do.register
+    def _(self, act: acts.EnterStandby, record: Record) -> Record:
+        # The tag comes first: an instance in Standby without it is somebody else's and is never touched.
+        ec2.tag_resources(self._settings, act.ids, {STANDBY_TAG: act.release})
+        autoscaling.enter_standby(self._settings, act.ids)
+        return record
+
+    @do.register
+    def _(self, act: acts.ExitStandby, record: Record) -> Record:
+        autoscaling.exit_standby(self._settings, act.ids)
+        return record
+
+    @do.register
+    def _(self, act: acts.Retire, record: Record) -> Record:
+        autoscaling.retire_instances(self._settings, act.ids)
+        return record
+
+    @do.register
+    def _(self, act: acts.Terminate, record: Record) -> Record:
+        ec2.terminate_instances(self._settings, act.ids)
+        return record
+
+    @do.register
+    def _(self, act: acts.RestoreGroup, record: Record) -> Record:
+        if act.max is not None:
+            autoscaling.set_maximum(self._settings, act.max)
+        autoscaling.resume(self._settings, act.resume)
+        return record
