@@ -112,7 +112,7 @@ def test_a_bad_version_is_answered_with_what_was_meant(text: str, reason: str) -
 
 
 def test_versions_of_ours_are_in_debian_order() -> None:
-    assert sorted(IN_ORDER[::-1], key=version_key) == IN_ORDER
+    assert sorted([*IN_ORDER[6:], *IN_ORDER[:6]], key=version_key) == IN_ORDER
     assert newest(reversed(IN_ORDER)) == "1.10.0"
     assert newest([]) is None
 
