@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 CONNECT_WITHIN_S = 5.0
 ANSWER_WITHIN_S = 10.0
 MOST_IN_FLIGHT = 800
-MOST_EXAMPLES = 20
+MOST_REASONS = 20
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Report:
     """What happened in some span of time. Times are in seconds.
 
     ``slowest_s``, ``median_s`` and ``p99_s`` are of the steady requests, ``slowest_slow_s`` of those meant to be slow;
-    ``requests``, ``failed`` and ``versions`` count both. ``failures`` are the first few, with their reasons.
+    ``requests``, ``failed`` and ``versions`` count both. ``failures`` counts them by reason.
     """
 
     seconds: float
@@ -71,7 +71,14 @@ class _Window:
     failed: int = 0
     retried: int = 0
     versions: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
+    failures: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def fail(self, why: str) -> None:
+        """Count a failure under its reason."""
+        self.failed += 1
+        if why in self.failures or len(self.failures) < MOST_REASONS:
+            count, first = self.failures.get(why, (0, time.strftime("%H:%M:%S")))
+            self.failures[why] = (count + 1, first)
 
     def report(self) -> Report:
         ordered = sorted(self.steady_s)
@@ -86,7 +93,7 @@ class _Window:
             slow_requests=len(self.slow_s),
             slowest_slow_s=round(max(self.slow_s, default=0.0), 4),
             versions=dict(sorted(self.versions.items())),
-            failures=tuple(self.failures),
+            failures=tuple(f"{count} x {why}, first at {first}" for why, (count, first) in self.failures.items()),
         )
 
 
@@ -203,9 +210,7 @@ class LoadGenerator:
     def _note(self, route: _Route, due: float, why: str | None, *, slow: bool) -> None:
         (self._window.slow_s if slow else self._window.steady_s).append(time.monotonic() - due)
         if why is not None:
-            self._window.failed += 1
-            if len(self._window.failures) < MOST_EXAMPLES:
-                self._window.failures.append(f"{time.strftime('%H:%M:%S')} {route.name}: {why}")
+            self._window.fail(f"{route.name}: {why}")
 
 
 @dataclass(frozen=True)
@@ -341,7 +346,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(asdict(report), indent=1))
     else:
         print(describe(report))
-        print(*(f"  {line}" for line in report.failures), sep="\n", end="")
+        for line in report.failures:
+            print(f"  {line}")
     return 1 if report.failed else 0
 
 

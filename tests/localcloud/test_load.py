@@ -65,6 +65,8 @@ class Talk(socketserver.StreamRequestHandler):
             if answer is None:
                 return
             self.wfile.write(answer)
+            if answer.endswith(b"half"):
+                return
 
     def finish(self) -> None:
         try:
@@ -116,9 +118,9 @@ def test_a_chunked_answer_leaves_the_connection_usable() -> None:
 
 def test_an_answer_that_is_not_2xx_is_a_failure_with_its_reason() -> None:
     with serving(lambda _: b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n") as server:
-        report = load_until(server, 10, rate=200)
+        report = load_until(server, 10, Target(server.url), rate=200)
         assert report.failed == report.requests
-        assert report.failures[0].endswith("status 503")
+        assert report.failures[0].startswith(f"{report.failed} x GET {server.url}: status 503")
 
 
 def test_a_refused_connection_is_a_failure() -> None:
