@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from invoke.context import Context
 from invoke.exceptions import Exit
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from .plan.settings import Settings
 
 
+@overload
+def stage(body: Callable[..., Any], /) -> Task[Any]: ...
+
+
+@overload
+def stage(*, help: dict[str, str] = ..., default: bool = ..., name: str = ...) -> Callable[..., Task[Any]]: ...
+
+
 def stage(*args: Any, **kwargs: Any) -> Any:
     """Make a task of a function, as ``invoke.task`` does, whose every failure is one line and an exit code.
 
@@ -26,8 +34,8 @@ def stage(*args: Any, **kwargs: Any) -> Any:
     if len(args) == 1 and callable(args[0]) and not kwargs:
         return task(_guarded(args[0]))
 
-    def decorate(body: Callable[..., Any]) -> Task[Any]:
-        return task(*args, **kwargs)(_guarded(body))  # type: ignore[no-any-return]
+    def decorate(body: Callable[..., Any]) -> Any:
+        return task(*args, **kwargs)(_guarded(body))
 
     return decorate
 

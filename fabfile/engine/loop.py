@@ -6,9 +6,10 @@ from one turn to the next.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from invoke.exceptions import Exit
@@ -47,7 +48,7 @@ class Result:
 
     ending: Ending
     why: str
-    record: Record
+    record: Record | None
     facts: Facts
 
 
@@ -62,7 +63,7 @@ class Clock:
 class Loop:
     """Runs one release of one env to its end."""
 
-    def __init__(  # noqa: PLR0913 - each part of the loop is given to it, so that each can be another one in a test
+    def __init__(
         self,
         *,
         goal: Goal,
@@ -114,7 +115,7 @@ class Loop:
         return self._write(replace(done, failures=0))
 
     def _fail(self, act: Act, record: Record, error: Exception) -> Record:
-        """A call that failed is decided upon anew: facts may say that it worked, or that another is right now."""
+        """Decide anew after a failed call: facts may say that it worked, or that another is right now."""
         reason = " ".join(str(error).split())
         record = replace(record, failures=record.failures + 1)
         self._screen.failed(act, reason, record.failures)
@@ -155,3 +156,8 @@ class Loop:
 def _is_final(error: Exception) -> bool:
     """Whether trying again cannot help: a stage refused, or a tool of the project failed."""
     return isinstance(error, Exit)
+
+
+def real_clock() -> Clock:
+    """Return the clock on the wall."""
+    return Clock(now=lambda: datetime.now(UTC), sleep=time.sleep)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -102,3 +102,14 @@ class Observer:
         if check.via == "balancer":
             return dict.fromkeys(addresses, (True, "left to the load balancer"))
         return health.ask_all(addresses, check.path, check.port, check.timeout_s)
+
+
+def look_once(settings: Settings, release_id: str | None = None) -> Facts:
+    """Take one look at an env, for those who only want to see."""
+    return Observer(settings, lambda: datetime.now(UTC)).look(release_id)
+
+
+def addresses(settings: Settings) -> tuple[str, ...]:
+    """Return the URLs that lead to an env's group."""
+    seen = autoscaling.read_group(settings)
+    return elb.read_addresses(settings, seen.target_groups, seen.classic)

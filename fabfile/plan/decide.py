@@ -267,6 +267,7 @@ def _launch(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | 
         zone=zone,
         subnet=facts.group.subnets[zone],
         template=side.template,
+        image_id=side.image_id,
         release=record.id,
         token=_token(record, side, zone, facts),
         tags=facts.group.tags,

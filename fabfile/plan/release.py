@@ -115,6 +115,7 @@ class LaunchInstances(Act):
     zone: str
     subnet: str
     template: Template
+    image_id: str
     release: str
     token: str
     tags: tuple[tuple[str, str], ...] = ()

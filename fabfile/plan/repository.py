@@ -62,7 +62,8 @@ class Published:
 
     :param filename: path of its package below the repository's root.
     :param migration: number of the highest database migration it carries; 0 for none.
-    :param contract_floor: number of its highest contract migration, the oldest that the schema can still serve; 0: none.
+    :param contract_floor: number of its highest contract migration: once that ran, versions that carry less cannot
+        serve any more; 0 for none.
     """
 
     version: str
@@ -290,10 +291,12 @@ def parse_release(text: str) -> Release:
 
 
 def _without_signature(text: str) -> str:
-    """Take the text out of a clear-signed message (RFC 9580, section 7): what follows its headers, up to the signature."""
+    """Take the text out of a clear-signed message: from after its headers to the signature (RFC 9580, section 7)."""
     head, found, rest = text.partition("-----BEGIN PGP SIGNED MESSAGE-----")
-    if not found or head.strip():
+    if not found:
         return text
+    if head.strip():
+        raise ValueError("there is text before the signed part, which nobody signed")
     body = rest.partition("\n\n")[2].partition("\n-----BEGIN PGP SIGNATURE-----")[0]
     return re.sub(r"^- ", "", body, flags=re.MULTILINE) + "\n"
 
@@ -309,7 +312,7 @@ def pool_path(component: str, package: str, version: str, architecture: str, sha
 
 
 def key_file(name: str) -> str:
-    """Return the name of a project's public key file beside the repository, armored; ``.gpg`` in place of ``.asc``: binary."""
+    """Return the name of a project's public key beside the repository: armored; with ``.gpg`` at the end, binary."""
     return f"{name}-archive-keyring.asc"
 
 

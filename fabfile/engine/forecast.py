@@ -1,0 +1,38 @@
+"""Foresee a release from what AWS says now: read-only calls, then the pure fold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..plan import forecast
+from ..plan.decide import begin
+from ..plan.outcome import Refusal
+from ..plan.release import Done, Kind, Refuse
+from .journal import Journal
+from .observe import look_once
+from .operate import goal_of, state_of
+
+if TYPE_CHECKING:
+    from ..plan.settings import Settings
+
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html
+USUAL_DRAIN_S = 300
+
+
+def foresee(settings: Settings, kind: Kind, version: str, image_id: str | None) -> forecast.Forecast:
+    """Say what a release, or what is left of the one in progress, would do.
+
+    :param image_id: the AMI that carries the version, or None when it would have to be baked.
+    :raises Refusal: the release itself would be refused.
+    """
+    record = Journal(state_of(settings), settings.env or "").read()
+    facts = look_once(settings, record.id if record else None)
+    if record is None:
+        begun = begin(kind, version, facts, release_id="(new)", env=settings.env or "", who="")
+        if isinstance(begun, Refuse):
+            raise Refusal(begun.reason)
+        if isinstance(begun, Done):
+            return forecast.Forecast((), len(facts.instances), 0, begun)
+        record = replace(begun, image_id=image_id)
+    return forecast.foresee(goal_of(settings, record.kind, record.version), record, facts, USUAL_DRAIN_S)

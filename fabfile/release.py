@@ -1,0 +1,137 @@
+"""The stage that changes what serves: new instances, health, load balancers, autoscaling, old instances out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+
+from .stage import settings_for, stage
+
+if TYPE_CHECKING:
+    from .engine.loop import Result
+    from .plan.release import Kind
+    from .plan.settings import Settings
+
+
+@stage(
+    help={
+        "env": "which env, as in headway.envs",
+        "version": "which published version; default: that of the commit",
+        "plan": "print what would happen, and touch nothing (so does fab --dry)",
+        "abort": "undo the release in progress",
+    }
+)
+def release(c: Context, env: str, version: str | None = None, plan: bool = False, abort: bool = False) -> None:
+    """Bring a version into service with no downtime; resume by the same command."""
+    from .plan.release import Kind
+
+    settings = settings_for(c, env)
+    if plan or c.config.run.dry:
+        show_plan(settings, Kind.RELEASE, version or _version_of_commit())
+        return
+    if abort:
+        conclude(settings, change(settings, Kind.RELEASE, version or "", abort=True))
+        return
+    conclude(settings, change(settings, Kind.RELEASE, version or _version_of_commit()))
+
+
+def change(settings: Settings, kind: Kind, version: str, *, abort: bool = False) -> Result:
+    """Run a release or a rollback to its end, in front of the operator.
+
+    :raises Refusal: nothing was touched.
+    """
+    from .engine.act import Works
+    from .engine.loop import real_clock
+    from .engine.operate import Order, operate
+    from .plan.outcome import Refusal
+    from .show.screen import PlainScreen
+    from .tools.apt import why_not_published
+
+    if not abort and (reason := why_not_published(settings, settings.name, version)):
+        raise Refusal(reason)
+    clock = real_clock()
+    return operate(
+        settings,
+        Order(kind, version, who(), abort=abort),
+        works=Works(bake=lambda wanted: _bake(settings, wanted), migrate=lambda wanted: _migrate(settings, wanted)),
+        clock=clock,
+        screen=PlainScreen(clock.now),
+    )
+
+
+def conclude(settings: Settings, result: Result) -> None:
+    """Say how it ended and what to do next.
+
+    :raises Restored: it failed, and everything is as it was (exit code 3).
+    :raises NotRestored: it failed, and a person has to look (exit code 4).
+    """
+    from .plan.outcome import NotRestored, Restored
+    from .plan.release import Ending
+    from .show.status import what_serves
+
+    if result.ending is Ending.DONE:
+        print(result.why)
+        return
+    serves = what_serves(result.facts)
+    env = settings.env
+    if result.ending is Ending.RESTORED:
+        raise Restored(f"failed and put back: {result.why}\n  now: {serves}\n  look with: fab status --env={env}")
+    raise NotRestored(
+        f"failed and NOT put back: {result.why}\n  now: {serves}\n"
+        f"  look with: fab status --env={env}; try again to put back with: fab release --env={env} --abort"
+    )
+
+
+def show_plan(settings: Settings, kind: Kind, version: str) -> None:
+    """Print what a release would do, from read-only calls alone."""
+    from .engine.forecast import foresee
+    from .show.plan import render
+
+    print(render(foresee(settings, kind, version, _find_image(settings, version))))
+
+
+def who() -> str:
+    """Name the person, or the build, that gives the order."""
+    import getpass
+    import os
+    import socket
+
+    author = os.environ.get("DRONE_COMMIT_AUTHOR")
+    if author:
+        return f"{author} (build {os.environ.get('DRONE_BUILD_NUMBER', '?')})"
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def _version_of_commit() -> str:
+    from pathlib import Path
+
+    from .plan.version import version_of
+    from .tools.git import describe
+
+    return version_of(describe(Path.cwd()))
+
+
+def _find_image(settings: Settings, version: str) -> str | None:
+    from .bake import find_image
+
+    return find_image(settings, version)
+
+
+def _bake(settings: Settings, version: str) -> str:
+    from .bake import bake_version
+
+    return bake_version(settings, version)
+
+
+def _migrate(settings: Settings, version: str) -> None:
+    import tempfile
+    from pathlib import Path
+
+    from .migrate import migrate_up
+    from .package import unpack_migrations
+
+    with tempfile.TemporaryDirectory(prefix="headway-migrations-") as scratch:
+        folder = unpack_migrations(settings, version, Path(scratch))
+        if folder is not None:
+            print(migrate_up(settings, folder))

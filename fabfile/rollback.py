@@ -1,0 +1,55 @@
+"""The way back: to the version before, or to any that was ever published."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+
+from .stage import settings_for, stage
+
+if TYPE_CHECKING:
+    from .plan.settings import Settings
+
+
+@stage(
+    help={
+        "env": "which env, as in headway.envs",
+        "version": "which published version; default: the one that served before",
+        "plan": "print what would happen, and touch nothing (so does fab --dry)",
+    }
+)
+def rollback(c: Context, env: str, version: str | None = None, plan: bool = False) -> None:
+    """Bring an earlier version back into service; never runs down-migrations."""
+    from .plan.release import Kind
+    from .release import change, conclude, show_plan
+
+    settings = settings_for(c, env)
+    target = version or _target(settings)
+    if plan or c.config.run.dry:
+        show_plan(settings, Kind.ROLLBACK, target)
+        return
+    conclude(settings, change(settings, Kind.ROLLBACK, target))
+
+
+def _target(settings: Settings) -> str:
+    """Find what to roll back to: an unfinished rollback's own target, else the version that served before."""
+    from .engine.journal import Journal
+    from .engine.observe import look_once
+    from .engine.operate import previous_version, state_of
+    from .plan.outcome import Refusal
+    from .plan.release import Kind
+
+    journal = Journal(state_of(settings), settings.env or "")
+    unfinished = journal.read()
+    if unfinished is not None and unfinished.kind is Kind.ROLLBACK:
+        return unfinished.version
+    facts = look_once(settings)
+    serving = facts.version_of(facts.template_image)
+    previous = previous_version(journal, serving)
+    if previous is None:
+        raise Refusal(
+            f"history knows no version before {serving or 'this'} in {settings.env}; name one: "
+            f"fab rollback --env={settings.env} --version=..."
+        )
+    return previous

@@ -1,0 +1,136 @@
+"""A release as plain lines, each with its time: what a person follows, and what a CI log keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import singledispatch
+
+from ..plan import release as acts
+from ..plan.fleet import Facts
+from ..plan.release import Act, Wait
+
+
+class PlainScreen:
+    """Prints a line when something happens, and one for each change in what is waited for."""
+
+    def __init__(self, now: Callable[[], datetime], write: Callable[[str], None] = print) -> None:
+        self._now = now
+        self._write = write
+        self._last = ""
+
+    def say(self, text: str) -> None:
+        """Print one line with the time."""
+        self._write(f"{self._now().astimezone():%H:%M:%S}  {text}")
+
+    def acting(self, act: Act, facts: Facts) -> None:
+        """Say what is about to be done."""
+        self._last = ""
+        self.say(describe(act, facts))
+
+    def waiting(self, wait: Wait, facts: Facts) -> None:
+        """Say what is waited for, once for each state of it."""
+        if wait.mark == "look" or wait.what == self._last:
+            return
+        self._last = wait.what
+        limit = f" (at most until {wait.until.astimezone():%H:%M:%S})" if wait.until else ""
+        self.say(f"waiting: {wait.what}{limit}")
+
+    def failed(self, act: Act, reason: str, failures: int) -> None:
+        """Say that a call failed and will be decided upon anew."""
+        self.say(f"failed ({failures}): {type(act).__name__}: {reason}")
+
+    def turning_back(self, reason: str, facts: Facts, blamed: tuple[str, ...]) -> None:
+        """Say that the release is being undone, and why."""
+        self._last = ""
+        self.say(f"putting back: {reason}")
+
+
+@singledispatch
+def describe(act: Act, facts: Facts) -> str:
+    """Say in one line what an act does, in an operator's words."""
+    raise TypeError(f"no words for {act!r}")
+
+
+@describe.register
+def _(act: acts.BakeImage, facts: Facts) -> str:
+    return f"find or bake the AMI of {act.version}"
+
+
+@describe.register
+def _(act: acts.PinTemplate, facts: Facts) -> str:
+    return f"pin {facts.group.name} to template version {act.template.version}, the one it uses"
+
+
+@describe.register
+def _(act: acts.WriteTemplateVersion, facts: Facts) -> str:
+    return f"write a template version: {act.source.version} with {act.image_id}"
+
+
+@describe.register
+def _(act: acts.LaunchInstances, facts: Facts) -> str:
+    return f"start {_instances(act.count)} of template version {act.template.version} in {act.zone}"
+
+
+@describe.register
+def _(act: acts.Migrate, facts: Facts) -> str:
+    return f"migrate the database for {act.version}"
+
+
+@describe.register
+def _(act: acts.PrepareGroup, facts: Facts) -> str:
+    paused = f", pause {', '.join(sorted(act.pause))}" if act.pause else ""
+    return f"make room in {facts.group.name}: maximum {facts.group.max} to {act.max}{paused}"
+
+
+@describe.register
+def _(act: acts.Protect, facts: Facts) -> str:
+    verb = "shield" if act.protected else "stop shielding"
+    return f"{verb} {_instances(len(act.ids))} from scale-in"
+
+
+@describe.register
+def _(act: acts.Attach, facts: Facts) -> str:
+    return f"attach {_instances(len(act.ids))}: {_ids(act.ids)}"
+
+
+@describe.register
+def _(act: acts.PointGroup, facts: Facts) -> str:
+    return f"point autoscaling at template version {act.template.version}"
+
+
+@describe.register
+def _(act: acts.EnterStandby, facts: Facts) -> str:
+    return f"drain {_instances(len(act.ids))} into Standby: {_ids(act.ids)}"
+
+
+@describe.register
+def _(act: acts.ExitStandby, facts: Facts) -> str:
+    return f"bring {_instances(len(act.ids))} back from Standby: {_ids(act.ids)}"
+
+
+@describe.register
+def _(act: acts.Retire, facts: Facts) -> str:
+    return f"retire {_instances(len(act.ids))}: {_ids(act.ids)}"
+
+
+@describe.register
+def _(act: acts.Terminate, facts: Facts) -> str:
+    return f"terminate {_instances(len(act.ids))} that never served: {_ids(act.ids)}"
+
+
+@describe.register
+def _(act: acts.RestoreGroup, facts: Facts) -> str:
+    parts = [] if act.max is None else [f"maximum {act.max}"]
+    if act.resume:
+        parts.append(f"resume {', '.join(sorted(act.resume))}")
+    return f"put {facts.group.name} back: {', '.join(parts)}"
+
+
+def _instances(count: int) -> str:
+    return f"{count} instance{'' if count == 1 else 's'}"
+
+
+def _ids(ids: tuple[str, ...]) -> str:
+    shown = " ".join(ids[:4])
+    return shown if len(ids) <= 4 else f"{shown} and {len(ids) - 4} more"

@@ -1,0 +1,23 @@
+"""What runs in an env, right now."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+
+from .stage import settings_for, stage
+
+
+@stage(help={"env": "which env, as in headway.envs"})
+def status(c: Context, env: str) -> None:
+    """Show what runs in an env: group, versions, each instance's health, the release in progress."""
+    from .engine.journal import Journal
+    from .engine.lock import read_owner
+    from .engine.observe import addresses, look_once
+    from .engine.operate import state_of
+    from .show.status import render
+
+    settings = settings_for(c, env)
+    bucket = state_of(settings)
+    record = Journal(bucket, env).read()
+    facts = look_once(settings, record.id if record else None)
+    print(render(facts, record, read_owner(bucket, env) if record else None, addresses(settings)))
