@@ -30,7 +30,8 @@ def test_many_requests_share_a_connection(connection):
 
 
 def test_an_order_without_a_length_is_refused(connection):
-    connection.request("POST", "/orders", body=iter([b"{}"]), encode_chunked=True)
+    connection.putrequest("POST", "/orders")
+    connection.endheaders()
     assert connection.getresponse().status == 411
 
 
