@@ -73,7 +73,7 @@ def operate(
 
 
 def goal_of(settings: Settings, kind: Kind, version: str) -> Goal:
-    """Say how patient to be, from the settings. A rollback never migrates: the newer schema serves the older version."""
+    """Say how patient to be. A rollback never migrates: the newer schema serves the older version too."""
     release = settings.release
     return Goal(
         version=version,

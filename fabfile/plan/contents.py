@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from .settings import Package, Settings
 
 # useradd(8): portable names; the kernel's utmp holds 32 characters.
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
@@ -50,28 +50,32 @@ class Metadata:
 
 def why_not_packaged(settings: Settings) -> str | None:
     """Return why these settings cannot become a package, with the path of the one that is wrong, or None."""
-    package = settings.package
-    if not package.files:
-        return "headway.package.files: nothing to package; map a path below the build's output to one on the instance"
-    one_line = {"maintainer": package.maintainer, "description": package.description}
-    for key, value in one_line.items():
-        if "\n" in value or not value.strip():
-            return f"headway.package.{key}: must be one line (got {value!r})"
+    reasons = (_why_not_words(settings.package), _why_not_files(settings.package), _why_not_service(settings))
+    return next((reason for reason in reasons if reason), None)
+
+
+def _why_not_words(package: Package) -> str | None:
+    if "\n" in package.description or not package.description.strip():
+        return f"headway.package.description: must be one line (got {package.description!r})"
     if not MAINTAINER.fullmatch(package.maintainer):
         return f"headway.package.maintainer: must be Name <address> (got {package.maintainer!r})"
     if not ARCHITECTURE.fullmatch(package.architecture):
         return f"headway.package.architecture: must be all, amd64, arm64 … (got {package.architecture!r})"
     if any("\n" in word for word in package.depends):
         return f"headway.package.depends: each must be one line (got {package.depends!r})"
+    return None
+
+
+def _why_not_files(package: Package) -> str | None:
+    if not package.files:
+        return "headway.package.files: nothing to package; map a path below the build's output to one on the instance"
     for source, target in package.files.items():
         if PurePosixPath(source).is_absolute() or ".." in PurePosixPath(source).parts:
             return f"headway.package.files: {source!r} must be a path below the build's output"
         if reason := _why_not_target(target):
             return f"headway.package.files.{source}: {reason}"
-    for path in package.conffiles:
-        if reason := _why_not_target(path):
-            return f"headway.package.conffiles: {reason}"
-    return _why_not_service(settings)
+    reasons = (_why_not_target(path) for path in package.conffiles)
+    return next((f"headway.package.conffiles: {reason}" for reason in reasons if reason), None)
 
 
 def _why_not_target(path: str) -> str | None:

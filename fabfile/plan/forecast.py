@@ -75,32 +75,28 @@ def foresee(goal: Goal, record: Record, facts: Facts, drain_s: float) -> Forecas
     raise RuntimeError(f"a release of {record.version} would never end")
 
 
+_CALLS: dict[type, tuple[str, ...]] = {
+    acts.WriteTemplateVersion: ("ec2:CreateLaunchTemplateVersion",),
+    acts.LaunchInstances: ("ec2:RunInstances",),
+    acts.Protect: ("autoscaling:SetInstanceProtection",),
+    acts.Attach: ("autoscaling:AttachInstances",),
+    acts.PointGroup: ("autoscaling:UpdateAutoScalingGroup",),
+    acts.PinTemplate: ("autoscaling:UpdateAutoScalingGroup",),
+    acts.EnterStandby: ("ec2:CreateTags", "autoscaling:EnterStandby"),
+    acts.ExitStandby: ("autoscaling:ExitStandby",),
+    acts.Terminate: ("ec2:TerminateInstances",),
+}
+
+
 def calls_of(decision: Act | Wait) -> tuple[str, ...]:
     """Name the API calls that an act makes."""
-    match decision:
-        case acts.WriteTemplateVersion():
-            return ("ec2:CreateLaunchTemplateVersion",)
-        case acts.LaunchInstances():
-            return ("ec2:RunInstances",)
-        case acts.PrepareGroup():
-            return ("autoscaling:UpdateAutoScalingGroup", *(["autoscaling:SuspendProcesses"] if decision.pause else []))
-        case acts.Protect():
-            return ("autoscaling:SetInstanceProtection",)
-        case acts.Attach():
-            return ("autoscaling:AttachInstances",)
-        case acts.PointGroup() | acts.PinTemplate():
-            return ("autoscaling:UpdateAutoScalingGroup",)
-        case acts.EnterStandby():
-            return ("ec2:CreateTags", "autoscaling:EnterStandby")
-        case acts.ExitStandby():
-            return ("autoscaling:ExitStandby",)
-        case acts.Retire():
-            return ("autoscaling:TerminateInstanceInAutoScalingGroup",) * len(decision.ids)
-        case acts.Terminate():
-            return ("ec2:TerminateInstances",)
-        case acts.RestoreGroup():
-            return tuple(_restoring(decision))
-    return ()
+    if isinstance(decision, acts.Retire):
+        return ("autoscaling:TerminateInstanceInAutoScalingGroup",) * len(decision.ids)
+    if isinstance(decision, acts.PrepareGroup):
+        return ("autoscaling:UpdateAutoScalingGroup", *(["autoscaling:SuspendProcesses"] if decision.pause else []))
+    if isinstance(decision, acts.RestoreGroup):
+        return tuple(_restoring(decision))
+    return _CALLS.get(type(decision), ())
 
 
 def _restoring(act: acts.RestoreGroup) -> Iterator[str]:
