@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..plan import release as acts
 from ..plan.fleet import RELEASE_TAG, STANDBY_TAG, Facts
 from ..plan.release import Act, Record
+from ..plan.sides import COMMITTED
 from ..tools import autoscaling, ec2
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Hands:
                 record, prepared=True, raised_max=act.max, paused=act.pause - facts.group.suspended | record.paused
             )
         if isinstance(act, acts.Retire) and record.undo is None:
-            return replace(record, marks=tuple({**dict(record.marks), "committed": facts.at}.items()))
+            return replace(record, marks=tuple({**dict(record.marks), COMMITTED: facts.at}.items()))
         return record
 
     @singledispatchmethod

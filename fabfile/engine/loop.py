@@ -90,7 +90,7 @@ class Loop:
         :raises NotRestored: the lock or the record is somebody else's by now.
         """
         while True:
-            facts = self._observer.look(record.id, record.launched)
+            facts = self._look(record)
             decision = decide(self._goal, record, facts)
             if isinstance(decision, Act):
                 record = self._act(decision, record, facts)
@@ -101,6 +101,9 @@ class Loop:
                 record = self._write(replace(record, undo=decision.reason, failures=0))
             else:
                 return self._end(decision, record, facts)
+
+    def _look(self, record: Record) -> Facts:
+        return self._observer.look(record.id, record.launched, record.image_id)
 
     def _act(self, act: Act, record: Record, facts: Facts) -> Record:
         record = self._write(self._hands.intend(act, record, facts))
@@ -120,7 +123,7 @@ class Loop:
         record = replace(record, failures=record.failures + 1)
         self._screen.failed(act, reason, record.failures)
         if record.undo is None and _is_final(error):
-            self._screen.turning_back(reason, self._observer.look(record.id, record.launched), ())
+            self._screen.turning_back(reason, self._look(record), ())
             record = replace(record, undo=reason, failures=0)
         else:
             self._clock.sleep(self._poll_s)

@@ -26,17 +26,21 @@ class Observer:
         self._ask = ask or self._ask_over_http
         self._images: dict[str, Image] = {}
         self._last: Facts | None = None
+        self._known: set[str] = set()
 
-    def look(self, release_id: str | None = None, launched: tuple[str, ...] = ()) -> Facts:
+    def look(self, release_id: str | None = None, launched: tuple[str, ...] = (), image_id: str | None = None) -> Facts:
         """Read the group, its instances and those of a release, and every load balancer's word on each.
 
         :param release_id: the release whose instances outside the group belong to the picture.
-        :param launched: ids that must be there even if EC2 does not list them yet.
+        :param launched: ids that EC2 answered us with, whether or not it lists them yet.
+        :param image_id: the image that those were launched from.
         """
         settings = self._settings
         seen = autoscaling.read_group(settings)
         instances = ec2.read_instances(settings, [*seen.members, *launched], release_id)
-        joined: dict[str, Instance] = {}
+        self._known |= instances.keys()
+        unlisted = {i: _newborn(i, image_id or "", release_id) for i in launched if i not in self._known}
+        joined: dict[str, Instance] = dict(unlisted)
         for instance_id, instance in instances.items():
             member = seen.members.get(instance_id)
             joined[instance_id] = (
@@ -102,6 +106,20 @@ class Observer:
         if check.via == "balancer":
             return dict.fromkeys(addresses, (True, "left to the load balancer"))
         return health.ask_all(addresses, check.path, check.port, check.timeout_s)
+
+
+def _newborn(instance_id: str, image_id: str, release_id: str | None) -> Instance:
+    """Stand in for an instance that RunInstances named and DescribeInstances does not know yet."""
+    return Instance(
+        id=instance_id,
+        image_id=image_id,
+        zone="",
+        address="",
+        power=Power.PENDING,
+        checks_pass=False,
+        lifecycle=Lifecycle.OUTSIDE,
+        release=release_id,
+    )
 
 
 def look_once(settings: Settings, release_id: str | None = None) -> Facts:

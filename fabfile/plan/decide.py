@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .fleet import Facts, Health, Instance, Lifecycle, Power, Template, holds
+from .fleet import Facts, Health, Instance, Lifecycle, Power, holds
 from .release import (
     Act,
     Attach,
@@ -40,6 +39,7 @@ from .release import (
     Wait,
     WriteTemplateVersion,
 )
+from .sides import Side, count_missing, is_committed, is_settled, new_side, old_side
 
 # AttachInstances, EnterStandby and their like take 20 ids in the API's prose and 19 in its length constraint
 # (https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_EnterStandby.html): the smaller one is safe.
@@ -48,28 +48,6 @@ IDS_A_CALL = 19
 PROTECTED_A_CALL = 50
 PAUSED = frozenset({"AZRebalance"})
 MAX_FAILURES = 5
-COMMITTED = "committed"
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of the two fleets that share the group: who stays, who leaves, and where autoscaling should point."""
-
-    stay: tuple[Instance, ...]
-    leave: tuple[Instance, ...]
-    template: Template
-    image_id: str
-    forward: bool
-
-    @property
-    def active(self) -> tuple[Instance, ...]:
-        """The staying instances that serve or are about to."""
-        return tuple(i for i in self.stay if i.lifecycle not in (Lifecycle.STANDBY, Lifecycle.ENTERING_STANDBY))
-
-    @property
-    def outside(self) -> tuple[Instance, ...]:
-        """The staying instances that the group does not have yet."""
-        return tuple(i for i in self.stay if not i.in_group)
 
 
 def begin(kind: Kind, version: str, facts: Facts, *, release_id: str, env: str, who: str) -> Record | Done | Refuse:
@@ -132,51 +110,23 @@ def decide(goal: Goal, record: Record, facts: Facts) -> Decision:
     :param facts: what AWS says now, with the looks before it.
     """
     if record.undo is None and record.failures >= MAX_FAILURES:
-        if _is_committed(record):
+        if is_committed(record):
             return Stuck(f"gave up after {record.failures} failed calls in a row; {record.version} serves")
         return Undo(f"gave up after {record.failures} failed calls in a row")
     if record.undo is not None:
         if record.failures >= MAX_FAILURES * 2:
             return Stuck(f"{record.undo}; and putting back failed {record.failures} times")
-        return _serve(_old_side(record, facts), goal, record, facts) or Undone(record.undo)
+        return _serve(old_side(record, facts), goal, record, facts) or Undone(record.undo)
     if record.image_id is None:
         return BakeImage(goal.version)
     if record.template_version is None:
         if facts.group.pinned != record.before.template.version:
             return PinTemplate(record.before.template)
         return WriteTemplateVersion(record.before.template, record.image_id, token=record.id)
-    return _serve(_new_side(record, facts), goal, record, facts) or Done(
+    return _serve(new_side(record, facts), goal, record, facts) or Done(
         f"{record.version} serves {facts.group.name} on "
-        f"{_count([i for i in _new_side(record, facts).active if i.in_group], 'instance')}"
+        f"{_count([i for i in new_side(record, facts).active if i.in_group], 'instance')}"
     )
-
-
-def _is_committed(record: Record) -> bool:
-    """Whether old instances were already let go, so that there is no way back but a rollback."""
-    return record.mark(COMMITTED) is not None
-
-
-def _new_side(record: Record, facts: Facts) -> Side:
-    new, old = _both_sides(record, facts)
-    template = Template(record.before.template.id, record.template_version or "")
-    return Side(new, old, template, record.image_id or "", forward=True)
-
-
-def _old_side(record: Record, facts: Facts) -> Side:
-    new, old = _both_sides(record, facts)
-    return Side(old, new, record.before.template, record.before.image_id, forward=False)
-
-
-def _both_sides(record: Record, facts: Facts) -> tuple[tuple[Instance, ...], tuple[Instance, ...]]:
-    new: list[Instance] = []
-    old: list[Instance] = []
-    for instance in sorted(facts.instances.values(), key=lambda i: i.id):
-        foreign = instance.lifecycle is Lifecycle.STANDBY and instance.standby is None
-        stray = not instance.in_group and instance.release != record.id
-        if foreign or stray or not instance.alive:
-            continue
-        (new if instance.image_id == record.image_id else old).append(instance)
-    return tuple(new), tuple(old)
 
 
 def _serve(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:
@@ -208,41 +158,10 @@ def _turn_back(side: Side, record: Record, facts: Facts) -> Act | None:
     return ExitStandby(tuple(ours[:IDS_A_CALL])) if ours else None
 
 
-def demand(record: Record, facts: Facts) -> int:
-    """Return how many instances the fleet needs now: what it had, or more if autoscaling asked for more meanwhile.
-
-    The group's desired capacity counts the instances that we attached and misses those that we put in Standby; the
-    rest of it is autoscaling's own wish. It is never followed downwards during a release: with both fleets in
-    service each instance has half the load, and a policy would shrink the group for no good reason.
-    """
-    new, old = _both_sides(record, facts)
-    attached = sum(
-        1
-        for i in new
-        if i.lifecycle in (Lifecycle.IN_SERVICE, Lifecycle.PENDING) and (i.release == record.id or i.standby)
-    )
-    standing_by = sum(
-        1 for i in old if i.lifecycle in (Lifecycle.STANDBY, Lifecycle.ENTERING_STANDBY) and i.standby == record.id
-    )
-    return max(record.wanted, facts.group.desired - attached + standing_by)
-
-
-def _is_settled(side: Side, record: Record) -> bool:
-    """Whether the staying fleet is no longer ours to build or to judge.
-
-    Forward that is so once old instances were let go; on the way back, when none of the new ones is in the group.
-    """
-    return _is_committed(record) if side.forward else not any(i.in_group for i in side.leave)
-
-
-def _missing(side: Side, record: Record, facts: Facts) -> int:
-    return demand(record, facts) - len(side.active)
-
-
 def _launch(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:
-    if _is_settled(side, record):
+    if is_settled(side, record):
         return None
-    missing = _missing(side, record, facts)
+    missing = count_missing(side, record, facts)
     if missing <= 0:
         return None
     rested = [
@@ -256,8 +175,8 @@ def _launch(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | 
         )
 
     def agrees(look: Facts) -> bool:
-        then = _new_side(record, look) if side.forward else _old_side(record, look)
-        return _missing(then, record, look) == missing
+        then = new_side(record, look) if side.forward else old_side(record, look)
+        return count_missing(then, record, look) == missing
 
     if not holds(facts, goal.confirmations, agrees):
         return Wait("another look to agree on what is missing", facts.at, None, "look")
@@ -347,7 +266,7 @@ def _attach(side: Side) -> Act | None:
 
 def _healthy(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:
     """Wait until these ids, not a number of them, are healthy in every load balancer, several reads in a row."""
-    if _is_settled(side, record):
+    if is_settled(side, record):
         return None
     ids = [i.id for i in side.active]
     if ids and holds(facts, goal.confirmations, lambda look: all(look.healthy_everywhere(i) for i in ids)):
@@ -407,7 +326,7 @@ def _stand_by(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision 
 
 def _soak(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:
     """Watch the new fleet with the old one still warm; trouble is seen by `_healthy`, which comes first."""
-    if not side.forward or not goal.soak_s or not side.leave or _is_committed(record):
+    if not side.forward or not goal.soak_s or not side.leave or is_committed(record):
         return None
     wait = _wait(f"the new fleet to serve for {goal.soak_s:g} s", "soak", goal.soak_s, record, facts, ())
     return wait if facts.at < (wait.until or facts.at) else None

@@ -11,6 +11,7 @@ from . import release as acts
 from .decide import decide
 from .fleet import Balancer, Facts, Health, Image, Instance, Lifecycle, Power, Registration
 from .release import Act, Done, Goal, Record, Refuse, Stuck, Undo, Undone, Wait
+from .sides import COMMITTED
 
 # Roughly what EC2 takes, for the estimate alone; nothing waits by these.
 BOOT_S = 60
@@ -133,7 +134,7 @@ def _written(act: Act, record: Record, facts: Facts) -> Record:
         case acts.PrepareGroup():
             return replace(record, prepared=True, raised_max=act.max, paused=act.pause)
         case acts.Retire():
-            return replace(record, marks=(*record.marks, ("committed", facts.at)))
+            return replace(record, marks=(*record.marks, (COMMITTED, facts.at)))
     return record
 
 

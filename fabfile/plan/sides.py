@@ -1,0 +1,91 @@
+"""The two fleets that share a group during a release: who is to stay, who is to leave, how many are needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .fleet import Facts, Instance, Lifecycle, Template
+from .release import Record
+
+COMMITTED = "committed"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two fleets that share the group: who stays, who leaves, and where autoscaling should point."""
+
+    stay: tuple[Instance, ...]
+    leave: tuple[Instance, ...]
+    template: Template
+    image_id: str
+    forward: bool
+
+    @property
+    def active(self) -> tuple[Instance, ...]:
+        """The staying instances that serve or are about to."""
+        return tuple(i for i in self.stay if i.lifecycle not in (Lifecycle.STANDBY, Lifecycle.ENTERING_STANDBY))
+
+    @property
+    def outside(self) -> tuple[Instance, ...]:
+        """The staying instances that the group does not have yet."""
+        return tuple(i for i in self.stay if not i.in_group)
+
+
+def is_committed(record: Record) -> bool:
+    """Whether old instances were already let go, so that there is no way back but a rollback."""
+    return record.mark(COMMITTED) is not None
+
+
+def new_side(record: Record, facts: Facts) -> Side:
+    new, old = _both_sides(record, facts)
+    template = Template(record.before.template.id, record.template_version or "")
+    return Side(new, old, template, record.image_id or "", forward=True)
+
+
+def old_side(record: Record, facts: Facts) -> Side:
+    new, old = _both_sides(record, facts)
+    return Side(old, new, record.before.template, record.before.image_id, forward=False)
+
+
+def _both_sides(record: Record, facts: Facts) -> tuple[tuple[Instance, ...], tuple[Instance, ...]]:
+    new: list[Instance] = []
+    old: list[Instance] = []
+    for instance in sorted(facts.instances.values(), key=lambda i: i.id):
+        foreign = instance.lifecycle is Lifecycle.STANDBY and instance.standby is None
+        stray = not instance.in_group and instance.release != record.id
+        if foreign or stray or not instance.alive:
+            continue
+        (new if instance.image_id == record.image_id else old).append(instance)
+    return tuple(new), tuple(old)
+
+
+def demand(record: Record, facts: Facts) -> int:
+    """Return how many instances the fleet needs now: what it had, or more if autoscaling asked for more meanwhile.
+
+    The group's desired capacity counts the instances that we attached and misses those that we put in Standby; the
+    rest of it is autoscaling's own wish. It is never followed downwards during a release: with both fleets in
+    service each instance has half the load, and a policy would shrink the group for no good reason.
+    """
+    new, old = _both_sides(record, facts)
+    attached = sum(
+        1
+        for i in new
+        if i.lifecycle in (Lifecycle.IN_SERVICE, Lifecycle.PENDING) and (i.release == record.id or i.standby)
+    )
+    standing_by = sum(
+        1 for i in old if i.lifecycle in (Lifecycle.STANDBY, Lifecycle.ENTERING_STANDBY) and i.standby == record.id
+    )
+    return max(record.wanted, facts.group.desired - attached + standing_by)
+
+
+def is_settled(side: Side, record: Record) -> bool:
+    """Whether the staying fleet is no longer ours to build or to judge.
+
+    Forward that is so once old instances were let go; on the way back, when none of the new ones is in the group.
+    """
+    return is_committed(record) if side.forward else not any(i.in_group for i in side.leave)
+
+
+def count_missing(side: Side, record: Record, facts: Facts) -> int:
+    """Return how many instances the staying fleet lacks; negative when it has more than it needs."""
+    return demand(record, facts) - len(side.active)
