@@ -1,0 +1,342 @@
+"""AWS on a laptop: moto's API, corrected where AWS differs, over machines and load balancers that are given.
+
+A correction is a class that takes the place of moto's own, or a function that takes the place of one answer. All are
+named in :func:`_swaps`; moto is pinned, so that what is replaced is known.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import moto.autoscaling.models as moto_autoscaling
+import moto.ec2.models as moto_ec2
+import moto.ec2.models.instances as moto_instances
+import moto.elb.models as moto_elb
+import moto.elbv2.models as moto_elbv2
+from moto.autoscaling.responses import AutoScalingResponse
+from moto.core.base_backend import BackendDict
+from moto.core.exceptions import ServiceException
+from moto.core.responses import ActionResult, BaseResponse
+from moto.ec2.responses.general import General
+from moto.ec2.responses.instances import InstanceResponse
+from moto.ec2.responses.launch_templates import LaunchTemplates
+from moto.elb.responses import ELBResponse
+
+from . import classic, groups_answers, images, instances, targets
+from .faults import Faults
+from .groups import Group, GroupRules
+from .instances import Instance, InstanceRules
+from .registry import Registration, Registry
+from .scaling import step as step_group
+
+if TYPE_CHECKING:
+    from .balancers import Balancers, MemberHealth, Pool
+    from .clock import Clock
+    from .hosts import Hosts
+
+FORGOTTEN_AFTER_S = 3600.0  # a terminated instance is shown for about an hour
+THROTTLING = {"ec2": "RequestLimitExceeded"}  # elsewhere: Throttling
+
+
+class Ec2Rules(InstanceRules, images.ImageRules):
+    """EC2, corrected."""
+
+
+class Here(Executor):
+    """Does what it is given at once: where time is virtual there is nothing to wait for."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call, and keep the outcome."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class Cloud:
+    """The API and what drives it.
+
+    :param hosts: the machines behind instances.
+    :param balancers: the load balancers.
+    :param clock: what tells the time.
+    :param address_of: gives each load balancer, by its name, the address that becomes its DNSName and that its
+        listeners bind; without it DNS names are made up.
+    :param faults: what goes wrong on purpose.
+    :param workers: does what takes long, such as saving an image.
+    """
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        balancers: Balancers,
+        clock: Clock,
+        *,
+        address_of: Callable[[str], str] | None = None,
+        faults: Faults | None = None,
+        workers: Executor | None = None,
+    ) -> None:
+        self.hosts = hosts
+        self.balancers = balancers
+        self.clock = clock
+        self.address_of = address_of
+        self.faults = faults or Faults()
+        self.workers = workers or ThreadPoolExecutor(max_workers=4, thread_name_prefix="localcloud")
+        self.lock = threading.RLock()
+        self.instances: dict[str, Instance] = {}  # by id, without those that are terminated
+        self.savings: list[images.Saving] = []
+        self._begun = clock.now()
+        self._orders: list[Callable[[], None]] = []
+        self._ticking = threading.Lock()
+        self._swapped: list[tuple[Any, str, Any]] = []
+
+    def time_s(self) -> float:
+        """Return the seconds of this cloud's life."""
+        return (self.clock.now() - self._begun).total_seconds()
+
+    def utcnow(self) -> datetime:
+        """Return the time of day as moto has it: in UTC, without a zone."""
+        return self.clock.now().replace(tzinfo=None)
+
+    def adopt(self, instance: Instance) -> None:
+        """Watch over a new instance."""
+        self.instances[instance.id] = instance
+
+    def order(self, work: Callable[[], None]) -> None:
+        """Have work done for which requests need not wait, in order, at the end of the next tick."""
+        self._orders.append(work)
+
+    def add_image(self, image_id: str, name: str, tags: dict[str, str] | None = None, region: str = "us-east-1") -> str:
+        """Register an image that the hosts know, such as the base image; return its id.
+
+        :param image_id: ``ami-`` and hexadecimal digits, as the hosts know it.
+        """
+        backend = moto_ec2.ec2_backends[_account_id()][region]
+        assert isinstance(backend, Ec2Rules)  # noqa: S101 - install() comes first
+        return str(backend.add_image(image_id, name, tags or {}).id)
+
+    def tick(self) -> None:
+        """Let everything happen that has become due: machines, load balancers, groups.
+
+        What asks machines and balancers runs without the lock, so that requests are answered meanwhile.
+        """
+        with self._ticking:
+            with self.lock:
+                watched = [each for each in self.instances.values() if each.started]
+            states = self.hosts.states()
+            health = self.balancers.health()
+            with self.lock:
+                self._see(watched, states)
+                self._hear(health)
+                self._step()
+                pools, told = self._pools()
+                booting = [each for each in self.instances.values() if each.state == "pending" and not each.started]
+                orders, self._orders = self._orders, []
+            for instance in booting:
+                self._boot(instance)
+            for work in orders:
+                work()
+            self.balancers.apply(pools)
+            with self.lock:
+                for registration in told:
+                    registration.told = True
+
+    def install(self) -> None:
+        """Put the corrections in place of moto's own. :meth:`uninstall` puts moto's back."""
+        for owner, name, new in _swaps(self):
+            self._swapped.append((owner, name, getattr(owner, name, _ABSENT)))
+            setattr(owner, name, new)
+        _forget_everything()
+
+    def uninstall(self) -> None:
+        """Put back what :meth:`install` replaced, and forget everything in the cloud."""
+        while self._swapped:
+            owner, name, old = self._swapped.pop()
+            if old is _ABSENT:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, old)
+        _forget_everything()
+        self.workers.shutdown(wait=False)
+
+    @contextmanager
+    def installed(self) -> Iterator[Cloud]:
+        """Have the corrections in place for a while."""
+        self.install()
+        try:
+            yield self
+        finally:
+            self.uninstall()
+
+    def app(self) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
+        """Return the API as a WSGI application; requests and ticks take turns."""
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+        dispatcher = DomainDispatcherApplication(create_backend_app)
+
+        def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            length = environ.get("CONTENT_LENGTH")
+            if length:  # read before the lock is taken: a slow upload holds up nobody
+                environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(length)))
+            with self.lock:
+                return list(dispatcher(environ, start_response))
+
+        return answer
+
+    def groups(self) -> list[Group]:
+        """Return the Auto Scaling groups of all regions."""
+        return [group for rules in _backends(moto_autoscaling.autoscaling_backends) for group in rules.groups()]
+
+    def why_throttled(self, service: str, action: str) -> ServiceException | None:
+        """Return AWS's error for a call that is to be throttled."""
+        if not self.faults.throttles(action, self.time_s()):
+            return None
+        return ServiceException(THROTTLING.get(service, "Throttling"), "Rate exceeded")
+
+    def _boot(self, instance: Instance) -> None:
+        spec = instance.spec()
+        try:
+            self.hosts.start(spec)
+        except Exception as error:
+            with self.lock:
+                instance.fail_to_boot(str(error))
+            return
+        instance.started = True
+
+    def _see(self, watched: list[Instance], states: Any) -> None:
+        now_s = self.time_s()
+        for instance in watched:
+            if instance.started:
+                instance.see(states.get(instance.id), now_s)
+        for instance in list(self.instances.values()):
+            if instance.state == "shutting-down" and not instance.started:
+                instance.end(None)
+            if instance.state == "terminated":
+                del self.instances[instance.id]
+        for rules in _backends(moto_ec2.ec2_backends):
+            rules.forget_terminated(FORGOTTEN_AFTER_S)
+        self.savings = [
+            saving
+            for saving in self.savings
+            if not saving.step(is_stopped=saving.instance.state == "stopped" or _is_off(states, saving.instance.id))
+        ]
+
+    def _hear(self, health: Any) -> None:
+        reported: dict[tuple[str, str], MemberHealth] = dict(health)
+        for registry in self._registries():
+            registry.hear(reported)
+
+    def _step(self) -> None:
+        for rules in _backends(moto_elbv2.elbv2_backends, moto_elb.elb_backends):
+            rules.step()
+        for scaling in _backends(moto_autoscaling.autoscaling_backends):
+            for group in scaling.groups():
+                step_group(scaling, group)
+
+    def _pools(self) -> tuple[list[Pool], list[Registration]]:
+        pools = [
+            pool for rules in _backends(moto_elbv2.elbv2_backends, moto_elb.elb_backends) for pool in rules.pools()
+        ]
+        told = [entry for registry in self._registries() for entry in registry.entries.values()]
+        return pools, told
+
+    def _registries(self) -> list[Registry]:
+        return [
+            registry
+            for rules in _backends(moto_elbv2.elbv2_backends, moto_elb.elb_backends)
+            for registry in rules.registries()
+        ]
+
+
+_ABSENT = object()
+
+
+def _forget_everything() -> None:
+    """Make moto forget its data and the backends that hold it: resetting one makes another anew."""
+    BackendDict.reset()
+    for each in (
+        moto_ec2.ec2_backends,
+        moto_elb.elb_backends,
+        moto_elbv2.elbv2_backends,
+        moto_autoscaling.autoscaling_backends,
+    ):
+        each.clear()
+
+
+def _is_off(states: Any, instance_id: str) -> bool:
+    state = states.get(instance_id)
+    return state is not None and state.power.value == "stopped"
+
+
+def _account_id() -> str:
+    from moto.core import DEFAULT_ACCOUNT_ID
+
+    return DEFAULT_ACCOUNT_ID
+
+
+def _backends(*dicts: Any) -> list[Any]:
+    """Return the backends that exist, of all accounts and regions."""
+    return [backend for each in dicts for regions in list(each.values()) for backend in list(regions.values())]
+
+
+def _swaps(cloud: Cloud) -> list[tuple[Any, str, Any]]:
+    """Name every correction: ``(owner, attribute, what takes its place)``."""
+    return [
+        (moto_ec2.ec2_backends, "backend", _bound(Ec2Rules, cloud)),
+        (moto_elb.elb_backends, "backend", _bound(classic.ClassicRules, cloud)),
+        (moto_elbv2.elbv2_backends, "backend", _bound(targets.TargetRules, cloud)),
+        (moto_autoscaling.autoscaling_backends, "backend", _bound(GroupRules, cloud)),
+        (moto_instances, "Instance", Instance),
+        (moto_elb, "LoadBalancer", classic.LoadBalancer),
+        (moto_elbv2, "FakeTargetGroup", targets.TargetGroup),
+        (moto_autoscaling, "FakeAutoScalingGroup", Group),
+        (BaseResponse, "call_action", _throttling(cloud, BaseResponse.call_action)),
+        *((InstanceResponse, each.__name__, each) for each in (instances.run_instances,)),
+        *((General, each.__name__, each) for each in (instances.get_console_output,)),
+        *(
+            (LaunchTemplates, each.__name__, each)
+            for each in (images.create_launch_template_version, images.describe_launch_template_versions)
+        ),
+        *(
+            (ELBResponse, each.__name__, each)
+            for each in (
+                classic.describe_instance_health,
+                classic.register_instances_with_load_balancer,
+                classic.deregister_instances_from_load_balancer,
+            )
+        ),
+        *(
+            (AutoScalingResponse, each.__name__, each)
+            for each in (
+                groups_answers.update_auto_scaling_group,
+                groups_answers.delete_auto_scaling_group,
+                groups_answers.describe_scaling_activities,
+                groups_answers.describe_load_balancer_target_groups,
+                groups_answers.describe_load_balancers,
+                groups_answers.disable_metrics_collection,
+                groups_answers.describe_instance_refreshes,
+            )
+        ),
+    ]
+
+
+def _bound(rules: type[Any], cloud: Cloud) -> type[Any]:
+    """Make a backend class that knows its cloud, in the module where moto looks for the service's URLs."""
+    service = next(base.__module__ for base in rules.__mro__ if base.__module__.startswith("moto."))
+    module = ".".join([*service.split(".")[:2], "models"])
+    return type(rules.__name__, (rules,), {"cloud": cloud, "__module__": module})
+
+
+def _throttling(cloud: Cloud, call_action: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def call(self: BaseResponse) -> Any:
+        error = cloud.why_throttled(self.service_name or "", self._get_action())
+        return call_action(self) if error is None else self.serialized(ActionResult(error))
+
+    return call

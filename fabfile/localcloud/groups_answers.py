@@ -1,0 +1,121 @@
+"""Answers of the Auto Scaling API that moto lacks or cuts short."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moto.autoscaling.responses import AutoScalingResponse
+from moto.core.responses import ActionResult, EmptyResult
+
+from .activities import Activity
+from .balancers import Seen
+from .groups import Group, GroupRules
+from .registry import Registry
+
+ACTIVITIES_PER_PAGE = 100
+LATER_SETTINGS = {
+    "TerminationPolicies": "termination_policies",
+    "DefaultCooldown": "default_cooldown",
+    "PlacementGroup": "placement_group",
+    "CapacityRebalance": "capacity_rebalance",
+    "MaxInstanceLifetime": "max_instance_lifetime",
+    "DefaultInstanceWarmup": "default_instance_warmup",
+}
+
+_update_auto_scaling_group = AutoScalingResponse.update_auto_scaling_group
+
+
+def _rules(response: AutoScalingResponse) -> GroupRules:
+    rules = response.autoscaling_backend
+    assert isinstance(rules, GroupRules)  # noqa: S101 - the backend is swapped together with these answers
+    return rules
+
+
+def update_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
+    """Change also the settings that moto leaves as they are."""
+    answer = _update_auto_scaling_group(self)
+    group = _rules(self).autoscaling_groups[self._get_param("AutoScalingGroupName")]
+    for parameter, attribute in LATER_SETTINGS.items():
+        value = self._get_param(parameter)
+        if value is not None:
+            setattr(group, attribute, value)
+    return answer
+
+
+def delete_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
+    """Delete, by force only when that is asked for."""
+    _rules(self).delete_auto_scaling_group(
+        self._get_param("AutoScalingGroupName"), self._get_bool_param("ForceDelete", False)
+    )
+    return EmptyResult()
+
+
+def describe_scaling_activities(self: AutoScalingResponse) -> ActionResult:
+    """Show what groups have done, newest first.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeScalingActivities.html
+    """
+    rules, name = _rules(self), self._get_param("AutoScalingGroupName")
+    groups: list[Group] = [rules.autoscaling_groups[name]] if name else rules.groups()
+    activities: list[Activity] = [activity for group in groups for activity in group.log.activities]
+    if self._get_bool_param("IncludeDeletedGroups", False):
+        activities += [each for each in rules.past if name in (None, each.auto_scaling_group_name)]
+    asked = self._get_param("ActivityIds", [])
+    if asked:
+        activities = [activity for activity in activities if activity.activity_id in asked]
+    activities.sort(key=lambda activity: (activity.start_time, activity.activity_id), reverse=True)
+    start = int(self._get_param("NextToken") or 0)
+    end = start + self._get_int_param("MaxRecords", ACTIVITIES_PER_PAGE)
+    result: dict[str, Any] = {"Activities": activities[start:end]}
+    if end < len(activities):
+        result["NextToken"] = str(end)
+    return ActionResult(result)
+
+
+def describe_load_balancer_target_groups(self: AutoScalingResponse) -> ActionResult:
+    """Show how far target groups are with the group's instances."""
+    rules = _rules(self)
+    group: Group = rules.autoscaling_groups[self._get_param("AutoScalingGroupName")]
+    found = {arn: rules.elbv2_backend.target_groups.get(arn) for arn in group.target_group_arns}
+    states = [
+        {"LoadBalancerTargetGroupARN": arn, "State": _state(group, getattr(target_group, "registry", None))}
+        for arn, target_group in found.items()
+    ]
+    return ActionResult({"LoadBalancerTargetGroups": states})
+
+
+def describe_load_balancers(self: AutoScalingResponse) -> ActionResult:
+    """Show how far classic load balancers are with the group's instances."""
+    rules = _rules(self)
+    group: Group = rules.autoscaling_groups[self._get_param("AutoScalingGroupName")]
+    found = {name: rules.elb_backend.load_balancers.get(name) for name in group.load_balancer_names}
+    states = [
+        {"LoadBalancerName": name, "State": _state(group, getattr(balancer, "registry", None))}
+        for name, balancer in found.items()
+    ]
+    return ActionResult({"LoadBalancers": states})
+
+
+def _state(group: Group, registry: Registry | None) -> str:
+    """https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_LoadBalancerTargetGroupState.html."""
+    if registry is None:
+        return "Removed"
+    entries = [registry.entries.get(m.instance_id) for m in group.members if m.lifecycle_state == "InService"]
+    if any(entry is None for entry in entries):
+        return "Adding"
+    healthy = any(entry and entry.seen and entry.seen.seen is Seen.HEALTHY for entry in entries)
+    return "InService" if healthy else "Added"
+
+
+def disable_metrics_collection(self: AutoScalingResponse) -> ActionResult:
+    """Collect fewer metrics, or none."""
+    group: Group = _rules(self).autoscaling_groups[self._get_param("AutoScalingGroupName")]
+    unwanted = self._get_param("Metrics", [])
+    group.metrics = [metric for metric in group.metrics if unwanted and metric not in unwanted]
+    return EmptyResult()
+
+
+def describe_instance_refreshes(self: AutoScalingResponse) -> ActionResult:
+    """Show that no instance refresh runs; none can be started here."""
+    _ = _rules(self).autoscaling_groups[self._get_param("AutoScalingGroupName")]
+    return ActionResult({"InstanceRefreshes": []})
