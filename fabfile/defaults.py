@@ -10,7 +10,7 @@ SKELETON: dict[str, Any] = {
     "region": None,
     "endpoint": None,
     "build": {"image": None, "dockerfile": None, "command": None, "output": None},
-    "test": {"command": None, "environment": None, "helpers": None, "database_variable": None},
+    "test": {"command": None, "environment": {}, "helpers": {}, "database_variable": None},
     "database": {
         "migrations": None,
         "image": None,
@@ -25,7 +25,7 @@ SKELETON: dict[str, Any] = {
         "description": None,
         "depends": None,
         "architecture": None,
-        "files": None,
+        "files": {},
         "conffiles": None,
         "service": {
             "command": None,
@@ -45,8 +45,8 @@ SKELETON: dict[str, Any] = {
         "interface": None,
         "source_cidrs": None,
         "roles": None,
-        "variables": None,
-        "files": None,
+        "variables": {},
+        "files": {},
     },
     "release": {
         "group": None,
