@@ -26,6 +26,7 @@ variable "base_image" {
     name        = string
     owners      = list(string)
     root_device = string
+    root_gib    = number
   })
   description = "The AMI to start from: its id, and the filter that it must still pass"
 }
@@ -116,8 +117,9 @@ source "amazon-ebs" "image" {
   # Encrypted from the first write: encrypt_boot would copy the whole image once more.
   launch_block_device_mappings {
     device_name           = var.base_image.root_device
-    encrypted             = true
+    volume_size           = var.base_image.root_gib
     volume_type           = "gp3"
+    encrypted             = true
     delete_on_termination = true
   }
 
@@ -135,7 +137,7 @@ source "amazon-ebs" "image" {
   temporary_key_pair_type                   = "ed25519"
   associate_public_ip_address               = var.ssh.interface == "public_ip" ? true : null
   temporary_security_group_source_cidrs     = var.ssh.cidrs
-  temporary_security_group_source_public_ip = length(var.ssh.cidrs) == 0
+  temporary_security_group_source_public_ip = length(var.ssh.cidrs) == 0 && var.ssh.interface != "session_manager"
 
   ami_name        = var.image_name
   ami_description = var.image_description
