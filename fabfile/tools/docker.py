@@ -15,6 +15,7 @@ import tarfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def build_image(context: Path, dockerfile: str, name: str) -> str:
     """Build an image from a folder; Docker's cache makes a repeat quick. Returns its tag.
 
     The tag carries a hash of the folder, so that two runs of different commits never take each other's image. Docker's
-    output is shown where the image is new, and always where it fails.
+    output is shown where the Dockerfile is new, and always where it fails.
 
     :param dockerfile: path below ``context``.
     :param name: the image's name, without tag; the oldest images of that name are removed.
@@ -78,12 +79,12 @@ def build_image(context: Path, dockerfile: str, name: str) -> str:
             " headway.build.image"
         )
     tag = f"{name}:{_hash_of(context)}"
-    known = run(["docker", "image", "inspect", "--format", "{{.Id}}", tag], check=False).code == 0
-    argv = ["docker", "build", "--tag", tag, "--file", str(context / dockerfile), str(context)]
+    recipe = f"headway.dockerfile={sha256((context / dockerfile).read_bytes()).hexdigest()}"
+    known = run(["docker", "image", "ls", "--quiet", "--filter", f"label={recipe}", name]).stdout.strip() != ""
+    argv = ["docker", "build", "--tag", tag, "--label", recipe, "--file", str(context / dockerfile), str(context)]
     built = run(argv, show=not known, check=False)
     if built.code != 0:
-        if known:
-            sys.stderr.write(built.stdout + built.stderr)
+        sys.stderr.write(built.stdout + built.stderr)
         raise Failed(f"docker build of {dockerfile} failed with exit code {built.code}", code=built.code)
     _remove_oldest(name)
     return tag
@@ -253,9 +254,7 @@ def _passed_by_env(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _hash_of(folder: Path) -> str:
-    import hashlib
-
-    digest = hashlib.sha256()
+    digest = sha256()
     for path in sorted(_files_of(folder)):
         content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
         mode = "l" if path.is_symlink() else "x" if os.access(path, os.X_OK) else "f"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -13,8 +16,7 @@ def replace_folder(target: Path, fresh: Path) -> None:
     :param fresh: the new one, on any file system; it is moved.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with (target.parent / f".{target.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked(target.parent):
         near, old = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
         for leftover in (near, old):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -23,3 +25,14 @@ def replace_folder(target: Path, fresh: Path) -> None:
             target.rename(old)
         near.rename(target)
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder itself, so that no lock file lies about; the kernel lets go when we end, however."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

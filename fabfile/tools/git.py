@@ -13,6 +13,8 @@ from .process import Finished, run
 
 # What a person's own Git configuration would change in an export; a commit must give the same files everywhere.
 SAME_EVERYWHERE = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "tar.umask=0022")
+# What Headway itself leaves in a project is never part of it, also where nobody told Git to ignore it.
+NOT_OURS = ("--", ".", ":(exclude)build/artefacts")
 SUBMODULE_MODE = "160000"
 
 
@@ -53,7 +55,7 @@ def commit_time(root: Path, commit: str) -> int:
 
 def uncommitted(root: Path) -> tuple[str, ...]:
     """Return the paths that differ from HEAD, new ones too, as far as they are not ignored."""
-    listed = _git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=normal", "--", ".").stdout
+    listed = _git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", *NOT_OURS).stdout
     return tuple(entry[3:] for entry in listed.split("\0") if entry)
 
 
@@ -83,7 +85,7 @@ def export_working_tree(root: Path, into: Path) -> None:
     """
     _refuse_outside_repository(root)
     into.mkdir(parents=True, exist_ok=True)
-    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").stdout
+    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", *NOT_OURS).stdout
     for path in sorted({entry.rstrip("/") for entry in listed.split("\0") if entry}):
         source, target = root / path, into / path
         if source.is_dir() and not source.is_symlink():  # a submodule, or a repository inside the repository
