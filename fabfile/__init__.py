@@ -1,11 +1,18 @@
 """Headway: from a Git commit to a zero-downtime release on AWS, as Fabric tasks.
 
-A project's ``fabfile.py`` says ``from headway import ns``, or picks modules: ``from headway import test, release``.
+A project's ``fabfile.py`` says ``from headway import ns``, or picks tasks: ``from headway import test, release``.
+What they read stands under ``headway`` in ``fabric.yml``; `plan.settings` has every name and default.
 """
 
 from invoke.collection import Collection
 
-from .defaults import SKELETON
+from .build import build
+from .migrate import migrate
+from .release import release
+from .rollback import rollback
+from .status import status
+from .test import test
 
-ns = Collection()
-ns.configure({"headway": SKELETON})
+__all__ = ["build", "migrate", "ns", "release", "rollback", "status", "test"]
+
+ns = Collection(build, test, migrate, release, rollback, status)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from invoke.context import Context
@@ -41,10 +47,15 @@ def stage(*args: Any, **kwargs: Any) -> Any:
 
 
 def settings_for(c: Context, env: str | None = None) -> Settings:
-    """Read the settings of this run, for one env or for none."""
-    from .plan.settings import read_settings
+    """Read the settings of this run, for one env or for none.
 
-    return read_settings(_plain(c.config.get("headway", {})), env)
+    The environment's FABRIC_HEADWAY_… come first, then the env's own values, then what stands outside ``envs``.
+
+    :raises Refusal: one line about the first that is wrong.
+    """
+    from .plan.reading import read_settings
+
+    return read_settings(_plain(c.config.get("headway", {})), env, os.environ)
 
 
 def project_root(c: Context) -> Path:
@@ -61,13 +72,24 @@ def _plain(value: Any) -> Any:
     return value
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came: what a CI server sends first. It is met like Ctrl-C, so that everything is cleaned up."""
+
+
 def _guarded(body: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(body)
     def run(c: Context, *args: Any, **kwargs: Any) -> Any:
         try:
-            return body(c, *args, **kwargs)
-        except (Exit, KeyboardInterrupt):
+            with _terminable():
+                return body(c, *args, **kwargs)
+        except Exit:
             raise
+        except KeyboardInterrupt as error:
+            terminated = isinstance(error, _Terminated)
+            raise Failed(
+                f"{body.__name__}: {'terminated' if terminated else 'interrupted'}",
+                code=128 + (signal.SIGTERM if terminated else signal.SIGINT),
+            ) from error
         except Exception as error:
             import logging
 
@@ -76,3 +98,36 @@ def _guarded(body: Callable[..., Any]) -> Callable[..., Any]:
             raise Failed(f"{body.__name__}: {type(error).__name__}: {message}") from error
 
     return run
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the task the way Ctrl-C does, unless somebody has other plans with it."""
+
+    def terminate(_number: int, _frame: object) -> None:
+        raise _Terminated
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _complain(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
+    """Print Fabric's own complaints about configuration as one line, and everything else as ever."""
+    from .show.config_error import line_for
+
+    line = line_for(error)
+    if line is None:
+        _traceback(kind, error, frames)
+        return
+    print(line, file=sys.stderr)
+    sys.exit(2)  # the interpreter heeds this in an excepthook, and has no other way to another code than 1
+
+
+_traceback = sys.excepthook
+sys.excepthook = _complain

@@ -1,18 +1,16 @@
 """Every setting of Headway: its name, type, default and meaning, in one place.
 
-The reference in README.md is generated from these classes, and so are the error messages: a wrong key is answered
-with its path and the nearest name that exists.
+The reference in README.md is generated from these classes, and so are the answers to a wrong one (`plan/reading.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-
-from .outcome import Refusal
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9+.-]+$"  # Debian policy 5.6.7: package names
 
@@ -132,7 +130,12 @@ class Bake(Section):
     source_owners: Words = Field(("099720109477",), description="Accounts whose base AMIs are trusted (Canonical's)")
     instance_type: str = Field("t3.small", description="Type of the builder instance")
     ssh_user: str = Field("ubuntu", description="User that Packer logs in as")
-    subnet: str | None = Field(None, description="Subnet id of the builder")
+    instance_profile: str | None = Field(
+        None, description="Instance profile of the builder; `session_manager` needs one that lets SSM in"
+    )
+    subnet: str | None = Field(
+        None, description="Subnet id of the builder; default: the first of the env's group, else the default VPC's"
+    )
     interface: Literal["public_ip", "private_ip", "session_manager"] = Field(
         "private_ip", description="How Packer reaches the builder"
     )
@@ -210,149 +213,65 @@ class Settings(Section):
         return self.release.group or f"{self.name}-{self.env}"
 
 
-def read_settings(raw: Mapping[str, Any], env: str | None = None) -> Settings:
-    """Validate what Fabric gathered under ``headway`` and lay the env's own values over the base.
+@dataclass(frozen=True)
+class Setting:
+    """One line of the reference. A name in a path that people choose themselves is written NAME."""
 
-    :param raw: the mapping as Fabric has it; None stands for "not set".
-    :param env: name of the env, or None for a task that works without one.
-    :raises Refusal: unknown key, wrong type, unknown env: one line with the path and the nearest valid name.
-    """
-    base = _without_unset(raw)
-    envs = base.pop("envs", {})
-    if not isinstance(envs, dict):
-        raise Refusal(f"headway.envs: must be a mapping from env name to its settings (got {envs!r})")
-    if env is not None and env not in envs:
-        known = ", ".join(sorted(envs)) or "none yet: add it under headway.envs in fabric.yml"
-        raise Refusal(f"headway.envs: no env {env!r}{_nearest(env, envs)} (envs: {known})")
-    for name, own in envs.items():
-        if not isinstance(own, dict):
-            raise Refusal(f"headway.envs.{name}: must be a mapping of settings (got {own!r})")
-        _validate({**_laid_over(base, own), "env": name}, f"headway.envs.{name}", own)
-    return _validate({**_laid_over(base, envs.get(env, {})), "env": env}, "headway", {})
+    path: tuple[str, ...]
+    type: str
+    default: str
+    meaning: str
 
 
-def describe_settings() -> Iterator[tuple[str, str, str, str]]:
-    """Yield ``(path, type, default, meaning)`` of every setting, for the reference and the skeleton of defaults."""
-    yield from _describe(Settings, "")
+def describe_settings() -> Iterator[Setting]:
+    """Yield every setting that a person can set, in the order of the classes."""
+    yield from _describe(Settings, ())
 
 
-def _describe(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+def _describe(section: type[BaseModel], above: tuple[str, ...]) -> Iterator[Setting]:
     for key, field in section.model_fields.items():
-        path = f"{prefix}{key}"
-        inner = section_of(field.annotation)
+        path = (*above, key)
+        if path == ("env",):
+            continue
+        inner, mapped = section_of(field.annotation), section_of(value_of_mapping(field.annotation))
         if inner is not None:
-            yield from _describe(inner, f"{path}.")
-            continue
-        mapped = section_of(_value_of_mapping(field.annotation))
-        if mapped is not None:
-            yield from _describe(mapped, f"{path}.NAME.")
-            continue
-        default = "" if field.is_required() or field.default is None else _shown(field.default)
-        yield path, _type_name(field.annotation), default, field.description or ""
+            yield from _describe(inner, path)
+        elif mapped is not None:
+            yield from _describe(mapped, (*path, "NAME"))
+        else:
+            default = "must be set" if field.is_required() else _shown(field.default)
+            yield Setting(path, type_name(field.annotation), default, field.description or "")
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
     """Return the section class in ``Section`` or ``Section | None``, else None."""
-    choices = getattr(annotation, "__args__", ()) if not isinstance(annotation, type) else (annotation,)
-    if getattr(annotation, "__origin__", None) is not None:
+    if get_origin(annotation) not in {None, UnionType, Union}:
         return None
-    for choice in choices:
+    for choice in get_args(annotation) or (annotation,):
         if isinstance(choice, type) and issubclass(choice, Section):
             return choice
     return None
 
 
-def _value_of_mapping(annotation: Any) -> Any:
-    return annotation.__args__[1] if getattr(annotation, "__origin__", None) is dict else None
+def value_of_mapping(annotation: Any) -> Any:
+    """Return ``V`` of ``dict[str, V]``, else None."""
+    return get_args(annotation)[1] if get_origin(annotation) is dict else None
 
 
-def _type_name(annotation: Any) -> str:
-    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    if name.startswith("tuple"):
-        return "list"
-    for verbose, plain in (("typing.", ""), ("Literal", "one of "), (" | None", "")):
-        name = name.replace(verbose, plain)
-    return (
-        "mapping"
-        if name.startswith("dict")
-        else {"str": "text", "int": "number", "float": "number", "bool": "yes/no"}.get(name, name)
-    )
+def type_name(annotation: Any) -> str:
+    """Say what a setting holds, in a word that a YAML author knows."""
+    origin = get_origin(annotation)
+    if origin in {UnionType, Union}:
+        return type_name(next(choice for choice in get_args(annotation) if choice is not type(None)))
+    if origin is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(annotation))
+    plain = {str: "text", int: "whole number", float: "number", bool: "true or false", dict: "mapping", tuple: "list"}
+    return plain.get(origin or annotation, str(annotation))
 
 
 def _shown(default: Any) -> str:
-    if isinstance(default, tuple):
-        return ", ".join(default)
-    return (
-        {True: "true", False: "false"}.get(default, str(default)) if isinstance(default, bool) else str(default or "")
-    )
-
-
-def _without_unset(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy a mapping without the keys that are None: Fabric's skeleton names every key so that its variables work."""
-    kept: dict[str, Any] = {}
-    for key, value in raw.items():
-        if isinstance(value, Mapping):
-            inner = _without_unset(value)
-            if inner or not value:
-                kept[key] = inner
-        elif value is not None:
-            kept[key] = value
-    return kept
-
-
-def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in own.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _laid_over(merged[key], value) if both else value
-    return merged
-
-
-def _validate(values: Mapping[str, Any], where: str, own: Mapping[str, Any]) -> Settings:
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        location = [str(part) for part in first["loc"]]
-        prefix = where if _holds(own, location) else "headway"
-        raise Refusal(_explain(prefix, location, first["type"], first["msg"], first.get("input"))) from None
-
-
-def _holds(own: Mapping[str, Any], location: list[str]) -> bool:
-    here: Any = own
-    for part in location:
-        if not isinstance(here, Mapping) or part not in here:
-            return False
-        here = here[part]
-    return True
-
-
-def _explain(where: str, location: list[str], kind: str, message: str, given: object) -> str:
-    path = ".".join([where, *location])
-    if kind == "extra_forbidden":
-        parent = path.rsplit(".", 1)[0]
-        return f"{path}: no such setting{_nearest(location[-1], _siblings(location[:-1]), f'{parent}.')}"
-    if kind == "missing":
-        return f"{path}: must be set"
-    return f"{path}: {message[0].lower()}{message[1:]} (got {given!r})"
-
-
-def _siblings(location: list[str]) -> list[str]:
-    section: type[BaseModel] = Settings
-    names = iter(location)
-    for part in names:
-        annotation = section.model_fields[part].annotation
-        inner = section_of(annotation)
-        if inner is None:
-            inner = section_of(_value_of_mapping(annotation))
-            next(names, None)
-        if inner is None:
-            return []
-        section = inner
-    own = [key for key in section.model_fields if key != "env"]
-    return [*own, "envs"] if section is Settings else own
-
-
-def _nearest(word: str, known: Mapping[str, Any] | list[str], prefix: str = "") -> str:
-    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {prefix}{close[0]}?" if close else ""
+    if default is None or default in ({}, ()):
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    return ", ".join(default) if isinstance(default, tuple) else str(default)
