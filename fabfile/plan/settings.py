@@ -218,6 +218,7 @@ class Setting:
     """One line of the reference. A name in a path that people choose themselves is written NAME."""
 
     path: tuple[str, ...]
+    about: str  # its section, in one line
     type: str
     default: str
     meaning: str
@@ -229,18 +230,20 @@ def describe_settings() -> Iterator[Setting]:
 
 
 def _describe(section: type[BaseModel], above: tuple[str, ...]) -> Iterator[Setting]:
+    inner: list[tuple[type[BaseModel], tuple[str, ...]]] = []
+    about = (section.__doc__ or "").splitlines()[0]
     for key, field in section.model_fields.items():
         path = (*above, key)
-        if path == ("env",):
-            continue
-        inner, mapped = section_of(field.annotation), section_of(value_of_mapping(field.annotation))
-        if inner is not None:
-            yield from _describe(inner, path)
-        elif mapped is not None:
-            yield from _describe(mapped, (*path, "NAME"))
-        else:
+        one, several = section_of(field.annotation), section_of(value_of_mapping(field.annotation))
+        if one is not None:
+            inner.append((one, path))
+        elif several is not None:
+            inner.append((several, (*path, "NAME")))
+        elif path != ("env",):
             default = "must be set" if field.is_required() else _shown(field.default)
-            yield Setting(path, type_name(field.annotation), default, field.description or "")
+            yield Setting(path, about, type_name(field.annotation), default, field.description or "")
+    for part, path in inner:
+        yield from _describe(part, path)
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
