@@ -31,10 +31,14 @@ def _client(service: str, region: str, endpoint: str | None) -> Any:
     config = Config(retries={"mode": "adaptive", "max_attempts": 10}, connect_timeout=5, read_timeout=30)
     if endpoint is None:
         return make(service, region_name=region, config=config)
-    local: dict[str, str] = {}
-    if (urlsplit(endpoint).hostname or "").startswith(_LOOPBACK):
-        local = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    return make(service, region_name=region, endpoint_url=endpoint, config=config, **local)
+    return make(service, region_name=region, endpoint_url=endpoint, config=config, **made_up_credentials(endpoint))
+
+
+def made_up_credentials(endpoint: str | None) -> dict[str, str]:
+    """Return credentials for an endpoint on a network of our own, by boto3's names; nothing for any other."""
+    if (urlsplit(endpoint or "").hostname or "").startswith(_LOOPBACK):
+        return {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    return {}
 
 
 def split_s3_url(url: str) -> tuple[str, str]:

@@ -1,0 +1,379 @@
+"""Packer: starts a builder, lets Ansible provision it, makes an AMI of it, and cleans up behind itself."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..plan.outcome import Failed, Refusal
+from .aws import made_up_credentials
+from .process import run
+
+if TYPE_CHECKING:
+    from ..plan.image import BaseImage
+    from ..plan.settings import Settings
+    from .images import Place
+
+OLDEST = (1, 9)
+UNBUNDLED = (1, 10)  # from here on plugins are not in the binary: https://github.com/hashicorp/packer/issues/12660
+TEMPLATE = "ami.pkr.hcl"
+PLUGINS = "plugins.pkr.hcl"
+POLL_S = 15.0
+POLL_LOCAL_S = 1.0
+POLL_FOR_S = 3600.0  # an image of a large disk takes its time
+TAIL_LINES = 12
+
+_log = logging.getLogger(__name__)
+_STAGES = (
+    ("Launching a source AWS instance", "starting a builder instance"),
+    ("Waiting for SSH to become available", "waiting for its SSH"),
+    ("Provisioning with Ansible", "provisioning with Ansible"),
+    ("Stopping the source instance", "stopping the builder"),
+    ("Waiting for AMI to become ready", "waiting until the image is available"),
+    ("Deregistering the AMI", "removing the unfinished image"),
+    ("Terminating the source AWS instance", "removing the builder"),
+)
+_HINTS = (
+    (
+        "Timeout waiting for SSH",
+        "look at headway.bake.interface, subnet, source_cidrs and ssh_user",
+    ),
+    ("unable to authenticate", "headway.bake.ssh_user is not a user of the base AMI that takes EC2's key"),
+    ("UnauthorizedOperation", "the AWS identity of this shell lacks a permission"),
+)
+_PREFIX = re.compile(r"^(?:==>|-->)? *amazon-ebs\.image: ?")
+_TASK = re.compile(r"^TASK \[(?:(?P<role>[^\]]+?) : )?(?P<name>.+?)\] \**$")
+_FAILED = re.compile(r"^(?:fatal|failed): \[[^\]]+\].*? => (?P<result>\{.*\})$")
+
+
+@dataclass(frozen=True)
+class Order:
+    """One image to make.
+
+    :param name: the AMI's name, not taken yet.
+    :param tags: tags of the finished AMI.
+    :param run_tags: tags of everything on the way.
+    :param variables: what Ansible's roles are told; no secrets.
+    :param packer: folder of Packer's configuration.
+    :param ansible: folder of playbook, roles and ansible.cfg.
+    """
+
+    base: BaseImage
+    place: Place
+    name: str
+    description: str
+    tags: Mapping[str, str]
+    run_tags: Mapping[str, str]
+    variables: Mapping[str, Any]
+    packer: Path
+    ansible: Path
+
+
+def version() -> tuple[int, ...]:
+    """Return Packer's version as numbers.
+
+    :raises Refusal: it is not installed.
+    """
+    found = re.search(r"v?(\d+)\.(\d+)\.(\d+)", run(["packer", "version"], env=_QUIET).stdout)
+    return tuple(int(part) for part in found.groups()) if found else ()
+
+
+def why_not_installed() -> str | None:
+    """Return which program of a bake is missing or too old, with the way out, or None."""
+    if shutil.which("packer") is None:
+        return "bake: packer is not installed, or not on PATH; scripts/setup installs it"
+    if version() < OLDEST:
+        return f"bake: packer is too old ({_dotted(version())}); {_dotted(OLDEST)} or later is needed"
+    if ansible_playbook() is None:
+        return "bake: ansible-playbook is not installed; pip install 'headway[bake]' installs it"
+    if shutil.which("ssh") is None:
+        return "bake: ssh is not installed, or not on PATH; Ansible needs it (Debian: apt-get install openssh-client)"
+    return None
+
+
+def ansible_playbook() -> Path | None:
+    """Return the program: the one beside our own Python (a virtual environment need not be active), else on PATH."""
+    own = Path(sys.executable).parent / "ansible-playbook"
+    if own.exists():
+        return own
+    found = shutil.which("ansible-playbook")
+    return Path(found) if found else None
+
+
+def recipe_hash(paths: Iterable[Path]) -> str:
+    """Hash files and trees by content, relative name and execute bit; where they lie makes no difference."""
+    total = hashlib.sha256()
+    for path in paths:
+        for file in sorted(_files_of(path)):
+            name = file.relative_to(path) if path.is_dir() else Path(path.name)
+            executable = bool(file.stat().st_mode & stat.S_IXUSR)
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            total.update(f"{name.as_posix()}\0{executable}\0{digest}\n".encode())
+        total.update(b"\n")
+    return total.hexdigest()
+
+
+def _files_of(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    inside = (file for file in path.rglob("*") if file.is_file())
+    return [file for file in inside if not _is_scrap(file.relative_to(path).parts)]
+
+
+def _is_scrap(parts: tuple[str, ...]) -> bool:
+    return any(part.startswith(".") or part in ("__pycache__", "__init__.py") for part in parts)
+
+
+def build(settings: Settings, order: Order, say: Callable[[str], None]) -> str:
+    """Make an image; blocks until it is available and the builder is gone.
+
+    On Ctrl-C (and on SIGTERM) Packer is told once, and waited for while it removes the builder.
+
+    :param say: takes each line of progress.
+    :returns: the AMI's id.
+    :raises Refusal: Packer does not take the configuration; nothing was started.
+    :raises Failed: the bake failed; one line of cause, then the last lines of output. Nothing is left of it.
+    """
+    with tempfile.TemporaryDirectory(prefix="bake-") as folder:
+        work = Path(folder)
+        template = _lay_out(settings, order, work)
+        environment = _environment(settings, work)
+        arguments = [f"-var-file={work / 'image.pkrvars.json'}", str(template)]
+        _validate(template, arguments, environment)
+        output = _Output(say)
+        code = _run(["packer", "build", "-machine-readable", *arguments], environment, output)
+        if code != 0:
+            raise Failed(output.explain(), code=code if code > 0 else 1)
+        return _image_id(work / "manifest.json")
+
+
+def _lay_out(settings: Settings, order: Order, work: Path) -> Path:
+    """Write what Packer reads: its configuration, our variables, Ansible's variables."""
+    template = work / "packer"
+    template.mkdir()
+    files = [TEMPLATE, PLUGINS] if version() >= UNBUNDLED else [TEMPLATE]
+    for name in files:
+        shutil.copyfile(order.packer / name, template / name)
+    (work / "cp").mkdir(mode=0o700)
+    _write_private(work / "ansible.json", order.variables)
+    _write_private(work / "image.pkrvars.json", _packer_variables(settings, order, work))
+    return template
+
+
+def _packer_variables(settings: Settings, order: Order, work: Path) -> dict[str, Any]:
+    bake, base = settings.bake, order.base
+    poll_s = POLL_LOCAL_S if settings.endpoint else POLL_S
+    return {
+        "region": settings.region,
+        "endpoint": settings.endpoint,
+        "poll_s": poll_s,
+        "poll_attempts": int(POLL_FOR_S / poll_s),
+        "base_image": {
+            "id": base.id,
+            "name": bake.source_name,
+            "owners": list(bake.source_owners),
+            "root_device": base.root_device,
+            "root_gib": base.root_gib,
+        },
+        "instance_type": bake.instance_type,
+        "instance_profile": bake.instance_profile,
+        "subnet": order.place.subnet,
+        "ssh": {"user": bake.ssh_user, "interface": bake.interface, "cidrs": list(order.place.cidrs)},
+        "image_name": order.name,
+        "image_description": order.description,
+        "tags": dict(order.tags),
+        "run_tags": dict(order.run_tags),
+        "ansible": {
+            "command": str(ansible_playbook()),
+            "playbook": str(order.ansible / "bake.yml"),
+            "config": str(order.ansible / "ansible.cfg"),
+            "variables": str(work / "ansible.json"),
+        },
+        "work": str(work),
+    }
+
+
+def _write_private(path: Path, values: Mapping[str, Any]) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(values, file, indent=1)
+
+
+_QUIET = {"CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"}
+
+
+def _environment(settings: Settings, work: Path) -> dict[str, str]:
+    """Return Packer's environment: ours, but its temporary files (the builder's private key!) go with the bake's."""
+    environment = {**os.environ, **_QUIET, "TMPDIR": str(work)}
+    credentials = made_up_credentials(settings.endpoint)
+    if credentials:
+        for name in [name for name in environment if name.startswith("AWS_")]:
+            del environment[name]
+        environment.update({name.upper(): value for name, value in credentials.items()})
+    return environment
+
+
+def _validate(template: Path, arguments: list[str], environment: Mapping[str, str]) -> None:
+    if (template / PLUGINS).exists():
+        run(["packer", "init", str(template)], env=environment)
+    checked = run(["packer", "validate", *arguments], env=environment, check=False)
+    if checked.code != 0:
+        text = " ".join((checked.stderr.strip() or checked.stdout.strip()).split())
+        raise Refusal(f"bake: packer does not take the configuration: {text}")
+
+
+def _run(argv: list[str], environment: Mapping[str, str], output: _Output) -> int:
+    # In a process group of its own: the terminal's Ctrl-C would reach Packer beside ours, and at the second it gives up
+    # its cleanup.
+    process = subprocess.Popen(
+        argv,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        process_group=0,
+    )
+    with process, _sigterm_as_interrupt():
+        try:
+            output.read(process)
+        except BaseException:
+            _cancel(process, output)
+            raise
+        return process.wait()
+
+
+def _cancel(process: subprocess.Popen[str], output: _Output) -> None:
+    """Tell Packer and Ansible once to stop, and wait for the cleanup; a second Ctrl-C leaves it all as it is."""
+    output.say("cancelling: Packer removes the builder (Ctrl-C again to leave it behind)")
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+    try:
+        output.read(process)
+        process.wait()
+    except KeyboardInterrupt:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        output.say("left behind: the builder instance; its tag headway:builder finds it")
+        raise
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end a bake as Ctrl-C does: a CI system stops its steps by it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _image_id(manifest: Path) -> str:
+    try:
+        builds = json.loads(manifest.read_text())
+        artifact = next(b for b in builds["builds"] if b["packer_run_uuid"] == builds["last_run_uuid"])["artifact_id"]
+    except (OSError, ValueError, KeyError, StopIteration) as error:
+        raise Failed(f"bake: packer ended well, but its manifest does not name an image ({error!r})") from None
+    return str(artifact.partition(":")[2])
+
+
+@dataclass
+class _Output:
+    """What Packer and Ansible print: turned into progress for people, and into a cause when it goes wrong.
+
+    The format is https://developer.hashicorp.com/packer/docs/commands#machine-readable-output.
+    """
+
+    say: Callable[[str], None]
+    task: str = ""
+    cause: str | None = None
+    error: str | None = None
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
+
+    def read(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout or ():
+            self.take(line.rstrip("\n"))
+
+    def take(self, line: str) -> None:
+        """Take in one line of machine-readable output."""
+        parts = line.split(",", 2)
+        if len(parts) < 3 or not parts[0].isdigit():
+            return self._remember(line)
+        kind, _, rest = parts[2].partition(",")
+        if kind == "error":
+            self.error = _unescape(rest)
+        elif kind == "ui":
+            self._take_ui(rest.partition(",")[2].replace("%!(PACKER_COMMA)", ","))
+        return None
+
+    def _take_ui(self, text: str) -> None:
+        # Packer writes a line's end as it stands in Ansible's JSON: a result is one line, whatever it seems to hold.
+        if (failed := _FAILED.match(_PREFIX.sub("", text))) is not None:
+            self.cause = f"{self.task}: {_reason(failed['result'])}"
+            return
+        for line in _unescape(text).splitlines():
+            self._take_text(_PREFIX.sub("", line).rstrip())
+
+    def _take_text(self, text: str) -> None:
+        self._remember(text)
+        if task := _TASK.match(text):
+            self.task = ": ".join(part for part in (task["role"], task["name"]) if part)
+            self.say(f"  {self.task}")
+        else:
+            for start, words in _STAGES:
+                if text.startswith(start):
+                    self.say(words)
+
+    def _remember(self, text: str) -> None:
+        _log.debug("packer: %s", text)
+        if text.strip():
+            self.tail.append(text)
+
+    def explain(self) -> str:
+        """Say in one line why the bake failed, then what was printed last."""
+        cause = self.cause or " ".join((self.error or "packer failed without a word").split())
+        hint = next((f"; {advice}" for sign, advice in _HINTS if sign in cause), "")
+        return "\n".join([f"bake failed: {cause[:400]}{hint}", *(f"  {line[:300]}" for line in self.tail)])
+
+
+def _reason(result: str) -> str:
+    """Return why a task failed: the module's message, or what its command printed."""
+    try:
+        values = json.loads(result)
+    except ValueError:
+        return result
+    message = str(values.get("msg", ""))
+    if message in ("", "non-zero return code"):
+        message = values.get("stderr") or values.get("stdout") or message
+    return " ".join(str(message).split()) or "no message"
+
+
+def _unescape(text: str) -> str:
+    return text.replace("%!(PACKER_COMMA)", ",").replace("\\n", "\n").replace("\\r", "")
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(str(number) for number in numbers) or "unknown"
