@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +25,7 @@ class Activity:
     status_code: str
     status_message: str | None
     progress: int
-    details: str = "{}"
+    details: str
 
 
 class Log:
@@ -44,7 +45,9 @@ class Log:
         """Remember what happened to the group; the next activity's cause tells of it."""
         self._notes.append(f"At {self._now():%Y-%m-%dT%H:%M:%SZ} {why}")
 
-    def begin(self, description: str, why: str, status: str = "InProgress", progress: int = 0) -> Activity:
+    def begin(
+        self, description: str, why: str, *, status: str = "InProgress", progress: int = 0, zone: str = ""
+    ) -> Activity:
         """Note that something has begun, and why."""
         cause = "  ".join([*self._notes, f"At {self._now():%Y-%m-%dT%H:%M:%SZ} {why}"])
         self._notes.clear()
@@ -59,6 +62,7 @@ class Log:
             status,
             None,
             progress,
+            json.dumps({"Availability Zone": zone}) if zone else "{}",
         )
         self.activities.insert(0, activity)
         return activity

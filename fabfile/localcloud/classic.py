@@ -82,7 +82,7 @@ class LoadBalancer(MotoLoadBalancer):
                 if int(listener.instance_port) == port
             )
             name = self.registry.pool if port == self.port else f"{self.registry.pool}-{port}"
-            pools.append(Pool(name, sockets, self.check(), self.registry.members(port)))
+            pools.append(Pool(name, sockets, self.check(), self.registry.members(port=port)))
         return pools
 
 

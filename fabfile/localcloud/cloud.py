@@ -12,13 +12,19 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import moto.autoscaling.models as moto_autoscaling
+import moto.core.responses as moto_responses
 import moto.ec2.models as moto_ec2
+import moto.ec2.models.amis as moto_amis
 import moto.ec2.models.instances as moto_instances
+import moto.ec2.models.key_pairs as moto_key_pairs
+import moto.ec2.models.launch_templates as moto_launch_templates
 import moto.elb.models as moto_elb
 import moto.elbv2.models as moto_elbv2
+import moto.s3.models as moto_s3
+import moto.ssm.models as moto_ssm
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.base_backend import BackendDict
 from moto.core.exceptions import ServiceException
@@ -28,9 +34,10 @@ from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.elb.responses import ELBResponse
 
-from . import classic, groups_answers, images, instances, targets
+from . import classic, group_answers, images, instances, targets, templates
 from .faults import Faults
-from .groups import Group, GroupRules
+from .group_rules import GroupRules
+from .groups import Group
 from .instances import Instance, InstanceRules
 from .registry import Registration, Registry
 from .scaling import step as step_group
@@ -40,12 +47,20 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .hosts import Hosts
 
+CLOCKED = (moto_instances, moto_amis, moto_launch_templates, moto_key_pairs, moto_s3, moto_ssm, moto_responses)
 FORGOTTEN_AFTER_S = 3600.0  # a terminated instance is shown for about an hour
 THROTTLING = {"ec2": "RequestLimitExceeded"}  # elsewhere: Throttling
 
 
 class Ec2Rules(InstanceRules, images.ImageRules):
     """EC2, corrected."""
+
+
+class Order(NamedTuple):
+    """Work for the end of a tick, and how often it may be tried."""
+
+    work: Callable[[], None]
+    tries: int = 5
 
 
 class Here(Executor):
@@ -93,7 +108,8 @@ class Cloud:
         self.instances: dict[str, Instance] = {}  # by id, without those that are terminated
         self.savings: list[images.Saving] = []
         self._begun = clock.now()
-        self._orders: list[Callable[[], None]] = []
+        self._tidied_s = 0.0
+        self._orders: list[Order] = []
         self._ticking = threading.Lock()
         self._swapped: list[tuple[Any, str, Any]] = []
 
@@ -111,7 +127,7 @@ class Cloud:
 
     def order(self, work: Callable[[], None]) -> None:
         """Have work done for which requests need not wait, in order, at the end of the next tick."""
-        self._orders.append(work)
+        self._orders.append(Order(work))
 
     def add_image(self, image_id: str, name: str, tags: dict[str, str] | None = None, region: str = "us-east-1") -> str:
         """Register an image that the hosts know, such as the base image; return its id.
@@ -141,12 +157,13 @@ class Cloud:
                 orders, self._orders = self._orders, []
             for instance in booting:
                 self._boot(instance)
-            for work in orders:
-                work()
+            failed = self._carry_out(orders)
             self.balancers.apply(pools)
             with self.lock:
                 for registration in told:
                     registration.told = True
+            if failed is not None:
+                raise failed
 
     def install(self) -> None:
         """Put the corrections in place of moto's own. :meth:`uninstall` puts moto's back."""
@@ -210,6 +227,18 @@ class Cloud:
             return
         instance.started = True
 
+    def _carry_out(self, orders: list[Order]) -> Exception | None:
+        """Do the orders; one that fails is tried again at the next ticks. Returns what failed first."""
+        first: Exception | None = None
+        for order in orders:
+            try:
+                order.work()
+            except Exception as error:
+                first = first or error
+                if order.tries > 1:
+                    self._orders.append(Order(order.work, order.tries - 1))
+        return first
+
     def _see(self, watched: list[Instance], states: Any) -> None:
         now_s = self.time_s()
         for instance in watched:
@@ -220,8 +249,10 @@ class Cloud:
                 instance.end(None)
             if instance.state == "terminated":
                 del self.instances[instance.id]
-        for rules in _backends(moto_ec2.ec2_backends):
-            rules.forget_terminated(FORGOTTEN_AFTER_S)
+        if now_s - self._tidied_s > FORGOTTEN_AFTER_S / 60:
+            self._tidied_s = now_s
+            for rules in _backends(moto_ec2.ec2_backends):
+                rules.forget_terminated(FORGOTTEN_AFTER_S)
         self.savings = [
             saving
             for saving in self.savings
@@ -276,7 +307,7 @@ def _is_off(states: Any, instance_id: str) -> bool:
 
 
 def _account_id() -> str:
-    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.core.models import DEFAULT_ACCOUNT_ID
 
     return DEFAULT_ACCOUNT_ID
 
@@ -298,11 +329,12 @@ def _swaps(cloud: Cloud) -> list[tuple[Any, str, Any]]:
         (moto_elbv2, "FakeTargetGroup", targets.TargetGroup),
         (moto_autoscaling, "FakeAutoScalingGroup", Group),
         (BaseResponse, "call_action", _throttling(cloud, BaseResponse.call_action)),
+        *((module, "utcnow", cloud.utcnow) for module in CLOCKED),
         *((InstanceResponse, each.__name__, each) for each in (instances.run_instances,)),
         *((General, each.__name__, each) for each in (instances.get_console_output,)),
         *(
             (LaunchTemplates, each.__name__, each)
-            for each in (images.create_launch_template_version, images.describe_launch_template_versions)
+            for each in (templates.create_launch_template_version, templates.describe_launch_template_versions)
         ),
         *(
             (ELBResponse, each.__name__, each)
@@ -315,13 +347,13 @@ def _swaps(cloud: Cloud) -> list[tuple[Any, str, Any]]:
         *(
             (AutoScalingResponse, each.__name__, each)
             for each in (
-                groups_answers.update_auto_scaling_group,
-                groups_answers.delete_auto_scaling_group,
-                groups_answers.describe_scaling_activities,
-                groups_answers.describe_load_balancer_target_groups,
-                groups_answers.describe_load_balancers,
-                groups_answers.disable_metrics_collection,
-                groups_answers.describe_instance_refreshes,
+                group_answers.update_auto_scaling_group,
+                group_answers.delete_auto_scaling_group,
+                group_answers.describe_scaling_activities,
+                group_answers.describe_load_balancer_target_groups,
+                group_answers.describe_load_balancers,
+                group_answers.disable_metrics_collection,
+                group_answers.describe_instance_refreshes,
             )
         ),
     ]

@@ -176,7 +176,7 @@ class InstanceRules(EC2Backend):
         self, image_id: str, count: int, user_data: Any, security_group_names: list[str], **kwargs: Any
     ) -> Reservation:
         """Launch; https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html."""
-        version = self._get_template_from_args(kwargs["launch_template"]) if kwargs.get("launch_template") else None
+        version = self.version_of(kwargs["launch_template"]) if kwargs.get("launch_template") else None
         if version is not None:
             image_id = image_id or version.image_id
             _place_by_template(version, kwargs)
@@ -193,6 +193,14 @@ class InstanceRules(EC2Backend):
                 " Our system will be working on provisioning additional capacity.",
             )
         return super().run_instances(image_id, count, user_data, security_group_names, **kwargs)
+
+    def version_of(self, given: dict[str, Any]) -> LaunchTemplateVersion:
+        """Return the template version that a request names, by id or name; the default one without a version."""
+        if "LaunchTemplateId" in given:
+            template = self.get_launch_template(given["LaunchTemplateId"])
+        else:
+            template = self.get_launch_template_by_name(given["LaunchTemplateName"])
+        return template.get_version(given.get("Version") or "$Default")
 
     def why_not_image(self, image_id: str) -> None:
         """Raise EC2's error for an image that cannot be launched."""
@@ -232,7 +240,7 @@ def _is_long_gone(instance: MotoInstance, after_s: float) -> bool:
 
 def _place_by_template(version: LaunchTemplateVersion, kwargs: dict[str, Any]) -> None:
     """Take subnet, zone and security groups of the template where the request has none."""
-    interface = next(iter(version.data.get("NetworkInterfaces", [])), {})
+    interface: dict[str, Any] = next(iter(version.data.get("NetworkInterfaces", [])), {})
     if not kwargs.get("nics"):
         kwargs["subnet_id"] = kwargs.get("subnet_id") or interface.get("SubnetId")
         kwargs["security_group_ids"] = kwargs.get("security_group_ids") or list(interface.get("Groups", []))

@@ -5,7 +5,7 @@ Elastic Load Balancing's two generations keep the same book with other words; th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,6 +80,11 @@ class Registry:
         entry = self.entries.get(instance_id)
         return bool(entry and not entry.draining and entry.seen and entry.seen.seen is Seen.UNHEALTHY)
 
+    def is_healthy(self, instance_id: str) -> bool:
+        """Tell whether an instance passes its health checks and serves."""
+        entry = self.entries.get(instance_id)
+        return bool(entry and not entry.draining and entry.seen and entry.seen.seen is Seen.HEALTHY)
+
     def hear(self, health: Mapping[tuple[str, str], MemberHealth]) -> None:
         """Note what the balancer says of those it was told about."""
         for entry in self.entries.values():
@@ -99,12 +104,17 @@ class Registry:
             if drained or instance is None or instance.state == "terminated":
                 del self.entries[entry.instance_id]
 
-    def members(self, port: int | None = None) -> tuple[Member, ...]:
-        """Return the members as the balancer is to serve them."""
+    def members(self, *, port: int | None = None, zones: Container[str | None] | None = None) -> tuple[Member, ...]:
+        """Return the members as the balancer is to serve them.
+
+        :param port: the port of all of them, instead of each one's own.
+        :param zones: the zones that the balancer serves; None for all.
+        """
         return tuple(
             Member(entry.instance_id, instance.private_ip or "", port or entry.port, entry.draining)
             for entry, instance in self._with_instances()
             if instance.state in ("running", "stopping", "shutting-down")
+            and (zones is None or instance.availability_zone in zones)
         )
 
     def _with_instances(self) -> list[tuple[Registration, Instance]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from .clock import VirtualClock
@@ -84,8 +85,21 @@ def simulated_cloud(seed: int = 0) -> Iterator[SimulatedCloud]:
 
     mock_random.seed(seed)  # ids repeat with the seed
     simulated = SimulatedCloud(seed)
-    with mock_aws(), simulated.cloud.installed():
+    with mock_aws(), simulated.cloud.installed(), _waits_of_boto(simulated.clock):
         yield simulated
+
+
+@contextmanager
+def _waits_of_boto(clock: VirtualClock) -> Iterator[None]:
+    """Let boto3 wait in virtual time before it tries a throttled call again."""
+    import time
+    from unittest.mock import patch
+
+    import botocore.endpoint
+
+    virtual = SimpleNamespace(**{**vars(time), "sleep": clock.sleep})
+    with patch.object(botocore.endpoint, "time", virtual):
+        yield
 
 
 @functools.cache

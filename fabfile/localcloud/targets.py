@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from moto.elbv2.exceptions import TargetGroupNotFoundError, TargetNotRunning
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeLoadBalancer, FakeTargetGroup
 
-from .balancers import Check, Pool, Seen
+from .balancers import Check, MemberHealth, Pool, Seen
 from .registry import Registration, Registry
 
 if TYPE_CHECKING:
+    from moto.ec2.models.instances import Instance as MotoInstance
+
     from .cloud import Cloud
 
 NOT_REGISTERED = ("unused", "Target.NotRegistered", "Target is not registered to the target group")
@@ -24,6 +26,11 @@ NOT_IN_USE = (
     "unused",
     "Target.NotInUse",
     "Target group is not configured to receive traffic from the load balancer",
+)
+ELSEWHERE = (
+    "unused",
+    "Target.NotInUse",
+    "Target is in an Availability Zone that is not enabled for the load balancer",
 )
 STOPPED = ("unused", "Target.InvalidState", "Target is in the stopped state")
 DRAINING = ("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress")
@@ -38,6 +45,7 @@ class TargetGroup(FakeTargetGroup):
         super().__init__(*args, **kwargs)
         cloud: Cloud = self.ec2_backend.cloud  # type: ignore[attr-defined]
         self.registry = Registry(cloud, f"tg-{self.name}")
+        self.zones: set[str] = set()  # enabled for the load balancers that lead here
 
     @property
     def delay_s(self) -> float:
@@ -68,29 +76,23 @@ class TargetGroup(FakeTargetGroup):
         """Say how a target is."""
         entry = self.registry.entries.get(target["Id"])
         instance = ec2_backend.get_instance_by_id(target["Id"])
-        is_stopped = instance is not None and instance.state in ("stopping", "stopped")
-        state, reason, description = self._words(entry, is_stopped=is_stopped)
+        state, reason, description = self._words(entry, instance)
         port = entry.port if entry else int(target.get("Port") or self.port)
         check_port = str(port) if self.health_check_port == "traffic-port" else self.health_check_port
-        return FakeHealthStatus(target["Id"], port, check_port, state, reason or None, description or None)  # type: ignore[arg-type]
+        return FakeHealthStatus(target["Id"], str(port), check_port, state, reason or None, description or None)
 
-    def _words(self, entry: Registration | None, *, is_stopped: bool) -> tuple[str, str, str]:
+    def _words(self, entry: Registration | None, instance: MotoInstance | None) -> tuple[str, str, str]:
         if entry is None:
             return NOT_REGISTERED
         if entry.draining:
             return DRAINING
         if not self.load_balancer_arns:
             return NOT_IN_USE
-        if is_stopped:
+        if instance is not None and instance.availability_zone not in self.zones:
+            return ELSEWHERE
+        if instance is not None and instance.state in ("stopping", "stopped"):
             return STOPPED
-        if entry.seen is None:
-            return REGISTERING
-        if entry.seen.seen is Seen.INITIAL:
-            return CHECKING
-        if entry.seen.seen is Seen.HEALTHY:
-            return ("healthy", "", "")
-        reason = entry.seen.reason or "Target.FailedHealthChecks"
-        return ("unhealthy", reason, entry.seen.description or "Health checks failed")
+        return _words_of_check(entry.seen)
 
     def check(self) -> Check:
         """Return its health check."""
@@ -98,7 +100,7 @@ class TargetGroup(FakeTargetGroup):
         matcher = getattr(self, "matcher", None) or {}
         return Check(
             path=self.health_check_path or "/" if self.health_check_protocol != "TCP" else "",
-            port=int(self.port if port in (None, "traffic-port") else port),  # type: ignore[arg-type]
+            port=int(self.port if port in (None, "traffic-port") else port),
             interval_s=float(self.health_check_interval_seconds),
             timeout_s=float(self.health_check_timeout_seconds),
             healthy_threshold=int(self.healthy_threshold_count),
@@ -142,6 +144,11 @@ class TargetRules(ELBv2Backend):
         sockets = self._sockets()
         for arn, group in self.target_groups.items():
             group.load_balancer_arns = sorted({balancer for balancer, _, _ in sockets.get(arn, ())})
+            group.zones = {  # type: ignore[attr-defined]
+                subnet.availability_zone
+                for balancer in group.load_balancer_arns
+                for subnet in self.load_balancers[balancer].subnets
+            }
             for entry, instance in _book(group)._with_instances():
                 if instance.state == "shutting-down" and not entry.draining:
                     group.deregister([{"Id": entry.instance_id}])
@@ -155,7 +162,7 @@ class TargetRules(ELBv2Backend):
                 _book(group).pool,
                 tuple((host, port) for _, host, port in sockets.get(arn, ())),
                 group.check(),
-                _book(group).members(),
+                _book(group).members(zones=group.zones),
             )
             for arn, group in self.target_groups.items()
             if isinstance(group, TargetGroup)
@@ -175,6 +182,16 @@ class TargetRules(ELBv2Backend):
                 for arn in dict.fromkeys(arns):
                     sockets.setdefault(arn, []).append((balancer.arn, balancer.dns_name, int(listener.port)))
         return sockets
+
+
+def _words_of_check(seen: MemberHealth | None) -> tuple[str, str, str]:
+    if seen is None:
+        return REGISTERING
+    if seen.seen is Seen.INITIAL:
+        return CHECKING
+    if seen.seen is Seen.HEALTHY:
+        return ("healthy", "", "")
+    return ("unhealthy", seen.reason or "Target.FailedHealthChecks", seen.description or "Health checks failed")
 
 
 def _book(group: FakeTargetGroup) -> Registry:

@@ -8,8 +8,8 @@ from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult, EmptyResult
 
 from .activities import Activity
-from .balancers import Seen
-from .groups import Group, GroupRules
+from .group_rules import GroupRules
+from .groups import Group
 from .registry import Registry
 
 ACTIVITIES_PER_PAGE = 100
@@ -34,7 +34,7 @@ def _rules(response: AutoScalingResponse) -> GroupRules:
 def update_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
     """Change also the settings that moto leaves as they are."""
     answer = _update_auto_scaling_group(self)
-    group = _rules(self).autoscaling_groups[self._get_param("AutoScalingGroupName")]
+    group = _rules(self).group(self._get_param("AutoScalingGroupName"))
     for parameter, attribute in LATER_SETTINGS.items():
         value = self._get_param(parameter)
         if value is not None:
@@ -56,7 +56,7 @@ def describe_scaling_activities(self: AutoScalingResponse) -> ActionResult:
     https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeScalingActivities.html
     """
     rules, name = _rules(self), self._get_param("AutoScalingGroupName")
-    groups: list[Group] = [rules.autoscaling_groups[name]] if name else rules.groups()
+    groups = [rules.group(name)] if name else rules.groups()
     activities: list[Activity] = [activity for group in groups for activity in group.log.activities]
     if self._get_bool_param("IncludeDeletedGroups", False):
         activities += [each for each in rules.past if name in (None, each.auto_scaling_group_name)]
@@ -75,7 +75,7 @@ def describe_scaling_activities(self: AutoScalingResponse) -> ActionResult:
 def describe_load_balancer_target_groups(self: AutoScalingResponse) -> ActionResult:
     """Show how far target groups are with the group's instances."""
     rules = _rules(self)
-    group: Group = rules.autoscaling_groups[self._get_param("AutoScalingGroupName")]
+    group = rules.group(self._get_param("AutoScalingGroupName"))
     found = {arn: rules.elbv2_backend.target_groups.get(arn) for arn in group.target_group_arns}
     states = [
         {"LoadBalancerTargetGroupARN": arn, "State": _state(group, getattr(target_group, "registry", None))}
@@ -87,7 +87,7 @@ def describe_load_balancer_target_groups(self: AutoScalingResponse) -> ActionRes
 def describe_load_balancers(self: AutoScalingResponse) -> ActionResult:
     """Show how far classic load balancers are with the group's instances."""
     rules = _rules(self)
-    group: Group = rules.autoscaling_groups[self._get_param("AutoScalingGroupName")]
+    group = rules.group(self._get_param("AutoScalingGroupName"))
     found = {name: rules.elb_backend.load_balancers.get(name) for name in group.load_balancer_names}
     states = [
         {"LoadBalancerName": name, "State": _state(group, getattr(balancer, "registry", None))}
@@ -100,16 +100,15 @@ def _state(group: Group, registry: Registry | None) -> str:
     """https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_LoadBalancerTargetGroupState.html."""
     if registry is None:
         return "Removed"
-    entries = [registry.entries.get(m.instance_id) for m in group.members if m.lifecycle_state == "InService"]
+    entries = [registry.entries.get(member.instance_id) for member in group.serving()]
     if any(entry is None for entry in entries):
         return "Adding"
-    healthy = any(entry and entry.seen and entry.seen.seen is Seen.HEALTHY for entry in entries)
-    return "InService" if healthy else "Added"
+    return "InService" if any(registry.is_healthy(member.instance_id) for member in group.serving()) else "Added"
 
 
 def disable_metrics_collection(self: AutoScalingResponse) -> ActionResult:
     """Collect fewer metrics, or none."""
-    group: Group = _rules(self).autoscaling_groups[self._get_param("AutoScalingGroupName")]
+    group = _rules(self).group(self._get_param("AutoScalingGroupName"))
     unwanted = self._get_param("Metrics", [])
     group.metrics = [metric for metric in group.metrics if unwanted and metric not in unwanted]
     return EmptyResult()
@@ -117,5 +116,5 @@ def disable_metrics_collection(self: AutoScalingResponse) -> ActionResult:
 
 def describe_instance_refreshes(self: AutoScalingResponse) -> ActionResult:
     """Show that no instance refresh runs; none can be started here."""
-    _ = _rules(self).autoscaling_groups[self._get_param("AutoScalingGroupName")]
+    _rules(self).group(self._get_param("AutoScalingGroupName"))
     return ActionResult({"InstanceRefreshes": []})
