@@ -198,12 +198,12 @@ def _attempt(*argv: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Make SIGTERM and a closed terminal end this run as Ctrl-C does: by way of every ``finally``."""
+    """Make SIGTERM and a closed terminal end this run by way of every ``finally``, where nobody else does."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)  # the exit code that a shell gives to a process ended by this signal
 
-    with _handling(STOPPING_SIGNALS, stop):
+    with _handling([number for number in STOPPING_SIGNALS if signal.getsignal(number) is signal.SIG_DFL], stop):
         yield
 
 
