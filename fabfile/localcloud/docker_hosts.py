@@ -229,7 +229,7 @@ class DockerHosts:
 
 
 class _SshAnswers:
-    """Remembers which machines answered at their SSH port, asking in the background: what EC2's status checks stand for.
+    """Remembers which machines answered at their SSH port, asking in the background: our EC2 status checks.
 
     An instance's own services take no part in it, as on AWS: sshd answers once systemd has reached its basic target.
     """
@@ -285,9 +285,9 @@ def _seed_files(spec: HostSpec) -> list[SeedFile]:
 
 
 def _systemd_flags(cgroup_version: str) -> dict[str, Any]:
-    """Flags under which systemd boots as a container's first process without `--privileged`, which hosts may refuse.
+    """Name the flags with which systemd boots as first process, without `--privileged`: hosts may refuse that.
 
-    On cgroup v1 systemd needs the host's tree; on v2 it gets its own and remounts it for writing (the image's /sbin/enter).
+    On cgroup v1 systemd needs the host's tree; on v2 it gets its own and the image's /sbin/enter makes it writable.
     """
     flags: dict[str, Any] = {
         "CapAdd": ["SYS_ADMIN"],

@@ -139,7 +139,7 @@ def test_an_image_of_a_stopped_machine_boots_as_a_machine_of_its_own(lab: Lab) -
     lab.hosts.delete_image("ami-never")
 
 
-def test_termination_lets_services_end_themselves_and_keeps_the_console(lab: Lab, tmp_path: Path) -> None:
+def test_termination_lets_services_end_themselves_and_keeps_the_console(lab: Lab) -> None:
     spec = lab.spec(1)
     lab.hosts.start(spec)
     passing(lab, spec)
