@@ -12,6 +12,8 @@ from .outcome import Refusal
 from .settings import Settings, describe_settings, section_of, value_of_mapping
 from .variables import given_by, nested, variable_of
 
+LONGEST_VALUE = 80  # characters of a wrong value that a message shows
+
 # Ours for what pydantic says of a value; the rest of its messages read well with "must be".
 PLAIN_MESSAGES = {
     "string_type": "must be text: put it in quotes",
@@ -67,7 +69,7 @@ def _mapping(value: Any, path: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise Refusal(f"{path}: must be a mapping of settings (got {value!r})")
+        raise Refusal(f"{path}: must be a mapping of settings (got {_short(value)})")
     if "env" in value and path != "headway.envs":
         raise Refusal(f"{path}.env: no such setting; --env says which env")
     return value
@@ -123,7 +125,12 @@ def _explain(where: str, location: tuple[str, ...], kind: str, message: str, giv
         return f"{path}: must be set"
     lowered = message[0].lower() + message[1:]
     said = PLAIN_MESSAGES.get(kind, lowered.replace("input should be", "must be").replace("string should", "must"))
-    return f"{path}: {said} (got {given!r})"
+    return f"{path}: {said} (got {_short(given)})"
+
+
+def _short(given: object) -> str:
+    shown = repr(given)
+    return shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}…"
 
 
 def _siblings(location: Iterable[str]) -> list[str]:
