@@ -28,12 +28,14 @@ from headway.tools.aws import client
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 RESULT = ROOT / "build" / "demo.json"
-ENDPOINT = "http://127.0.0.1:4750"
+# Beside another lab: FABRIC_HEADWAY_LAB_PORT, _LAB_NETWORK, _ENDPOINT and _APT_URL move this one.
+ENDPOINT = os.environ.get("FABRIC_HEADWAY_ENDPOINT", "http://127.0.0.1:4750")
 # A little more than the 200 a second that are promised, so that the slow requests' share never takes it below.
 RATE = 220
 PROMISED_RATE = 200
 LOOK_EVERY_S = 5.0
 ASKED_FOR_VERSION = 20
+GRACE_S, CLEAN_UP_S = 5.0, 60.0
 STAGES = ("build", "test", "package", "publish", "bake", "release")
 
 
@@ -126,8 +128,12 @@ class Project:
             text=True,
             errors="replace",
         ) as process:
-            for line in process.stdout or ():
-                say(f"  {line.rstrip()}")
+            try:
+                for line in process.stdout or ():
+                    say(f"  {line.rstrip()}")
+            except KeyboardInterrupt:
+                let_end(process)
+                raise
         if must and process.returncode != 0:
             raise DemoError(f"fab {' '.join(words)} ended with exit code {process.returncode}")
         return process.returncode
@@ -152,6 +158,17 @@ class Project:
             raise DemoError(f"{argv[0]} failed: {' '.join(argv)}\n{finished.stderr.strip()}")
 
 
+def let_end(process: subprocess.Popen[str]) -> None:
+    """Let an interrupted command clean up. Ctrl-C reached it too; a signal to the demo alone did not."""
+    for wait_s in (GRACE_S, CLEAN_UP_S):
+        try:
+            process.communicate(timeout=wait_s)
+            return
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+    process.kill()
+
+
 IDENTITY = {"NAME": "The Shop", "EMAIL": "shop@example.com"}
 
 
@@ -159,18 +176,19 @@ def main() -> int:
     """Play the demo, whatever happens clean up, and tell whether all promises were kept."""
     parser = argparse.ArgumentParser(description="Headway's whole pipeline, on this machine, under load.")
     parser.add_argument("--keep", action="store_true", help="leave the local cloud up at the end")
-    keep = parser.parse_args().keep
+    parser.add_argument("--result", type=Path, default=RESULT, help="where the numbers go (default: build/demo.json)")
+    options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     story, started = Story(), time.monotonic()
     try:
-        with project(keep=keep) as shop:
+        with project(keep=options.keep) as shop:
             play(shop, story)
     except KeyboardInterrupt:
         story.broken.append("interrupted")
     except DemoError as error:
         story.broken.append(str(error))
-    show(story, time.monotonic() - started)
-    write(story)
+    show(story, time.monotonic() - started, options.result)
+    write(story, options.result)
     return 1 if story.broken else 0
 
 
@@ -322,7 +340,7 @@ def say_load(report: Report) -> None:
         say(f"    failed: {line}")
 
 
-def show(story: Story, seconds: float) -> None:
+def show(story: Story, seconds: float, result: Path) -> None:
     """Print the table, and which promises were broken."""
     title("What it came to")
     say("  " + ", ".join(f"{stage} {took:.1f} s" for stage, took in story.stages.items()))
@@ -331,18 +349,18 @@ def show(story: Story, seconds: float) -> None:
     for each in story.releases:
         slowest, took = f"{each.slowest_s:.2f} s", f"{each.seconds:.1f} s"
         say(row(each.name, each.requests, each.failed, slowest, took, each.exit_code, each.serves))
-    say(f"  {seconds:.0f} s in all; {RESULT.relative_to(ROOT)} has the numbers")
+    say(f"  {seconds:.0f} s in all; {os.path.relpath(result)} has the numbers")
     for promise in story.broken:
         say(f"  BROKEN: {promise}")
     if not story.broken:
         say("  No request failed, and version 3 never served.")
 
 
-def write(story: Story) -> None:
-    """Leave the numbers in build/demo.json."""
-    RESULT.parent.mkdir(exist_ok=True)
+def write(story: Story, result: Path) -> None:
+    """Leave the numbers in a file."""
+    result.parent.mkdir(exist_ok=True)
     numbers: dict[str, Any] = {"stages": story.stages, "releases": [asdict(each) for each in story.releases]}
-    RESULT.write_text(json.dumps(numbers, indent=1) + "\n")
+    result.write_text(json.dumps(numbers, indent=1) + "\n")
 
 
 if __name__ == "__main__":

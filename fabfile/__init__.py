@@ -6,6 +6,10 @@ What they read stands under ``headway`` in ``fabric.yml``; `plan.settings` has e
 
 from invoke.collection import Collection
 
+from . import lab
+from .bake import bake
+from . import lab as _lab
+from .bake import bake
 from .build import build
 from .migrate import migrate
 from .release import release
@@ -13,6 +17,7 @@ from .rollback import rollback
 from .status import status
 from .test import test
 
-__all__ = ["build", "migrate", "ns", "release", "rollback", "status", "test"]
+__all__ = ["bake", "build", "lab", "migrate", "ns", "release", "rollback", "status", "test"]
 
-ns = Collection(build, test, migrate, release, rollback, status)
+lab = _lab.ns
+ns = Collection(build, test, migrate, bake, release, rollback, status, lab)
