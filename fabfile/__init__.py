@@ -6,11 +6,9 @@ What they read stands under ``headway`` in ``fabric.yml``; `plan.settings` has e
 
 from invoke.collection import Collection
 
-from . import lab
-from .bake import bake
-from . import lab as _lab
 from .bake import bake
 from .build import build
+from .lab import ns as lab
 from .migrate import migrate
 from .release import release
 from .rollback import rollback
@@ -19,5 +17,4 @@ from .test import test
 
 __all__ = ["bake", "build", "lab", "migrate", "ns", "release", "rollback", "status", "test"]
 
-lab = _lab.ns
 ns = Collection(build, test, migrate, bake, release, rollback, status, lab)

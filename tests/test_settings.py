@@ -1,0 +1,199 @@
+"""Settings through the real `fab`: where they may stand, which wins, and how a mistake ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fabfile.plan.settings import describe_settings
+from fabfile.show.settings import with_reference
+
+ROOT = Path(__file__).parent.parent
+FAB = Path(sys.executable).with_name("fab")
+PATIENCE_S = 60
+TASKS = """
+from headway import status, test
+from headway.stage import settings_for, stage
+
+@stage
+def show(c, env=None):
+    "Print some settings."
+    settings = settings_for(c, env)
+    print(settings.name, settings.release.poll_s, *settings.package.depends, settings.release.keep_previous)
+
+@stage
+def wait(c):
+    "Wait until something happens."
+    import time
+    try:
+        print("waiting", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaned up", flush=True)
+
+@stage
+def stumble(c):
+    "Fail in a way that nobody thought of."
+    raise LookupError("no such thing\\nat all")
+"""
+CONFIGURED = """
+from invoke.collection import Collection
+ns = Collection(show)
+ns.configure({"headway": {"name": "of-collection", "release": {"poll_s": 8}}})
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A `fab` that ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Project:
+    """A folder with a fabfile.py that has picked two tasks of Headway."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "headway").symlink_to(ROOT / "fabfile")
+        (root / "fabfile.py").write_text(TASKS)
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("FABRIC_")}
+
+    def fab(self, *arguments: str, **variables: str) -> Ended:
+        done = subprocess.run(
+            [FAB, *arguments],
+            cwd=self.root,
+            env={**self.environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def configure(self, text: str) -> None:
+        (self.root / "fabric.yml").write_text(text)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_without_a_file_the_defaults_hold(project: Project) -> None:
+    assert project.fab("show") == Ended(0, "app 5 False\n", "")
+
+
+def test_fabric_yml_is_read_and_an_env_lies_over_it(project: Project) -> None:
+    project.configure("headway: {name: shop, package: {depends: [a, b]}, envs: {dev: {release: {poll_s: 1}}}}")
+    assert project.fab("show").stdout == "shop 5 a b False\n"
+    assert project.fab("show", "--env=dev").stdout == "shop 1.0 a b False\n"
+
+
+def test_what_the_collection_configures_is_below_the_file(project: Project) -> None:
+    (project.root / "fabfile.py").write_text(TASKS + CONFIGURED)
+    project.configure("headway: {name: of-file}")
+    assert project.fab("show").stdout == "of-file 8.0 False\n"
+
+
+def test_a_variable_is_above_the_file_and_its_env_for_tasks_that_were_picked_singly(project: Project) -> None:
+    project.configure("headway: {release: {keep_previous: true}, envs: {dev: {release: {poll_s: 1}}}}")
+    ended = project.fab(
+        "show",
+        "--env=dev",
+        FABRIC_HEADWAY_RELEASE_POLL_S="2.5",
+        FABRIC_HEADWAY_PACKAGE_DEPENDS="x,y",
+        FABRIC_HEADWAY_RELEASE_KEEP_PREVIOUS="false",
+    )
+    assert ended == Ended(0, "app 2.5 x y False\n", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("headway: {nmae: x}", "headway.nmae: no such setting; did you mean headway.name?"),
+        ("headway: {build: make}", "headway.build: must be a mapping of settings (got 'make')"),
+        ("headway: [1]", "headway: must be a mapping of settings (got [1])"),
+        ("headway:\n  name: a: b\n", "fabric.yml, line 2: not YAML: mapping values are not allowed here"),
+        ("headway: {bake: {variables: {1: x}}}", "headway.bake.variables.1: a key must be text: put it in quotes"),
+        ("headway: {a: {b_c: 1}, a_b: {c: 1}}", "two settings that one environment variable would mean"),
+        ("run: 5", "run: a mapping in one place and a plain value in another"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_line_and_code_2(project: Project, text: str, message: str) -> None:
+    project.configure(text)
+    ended = project.fab("show")
+    assert (ended.code, ended.stdout) == (2, "")
+    assert message in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_an_unknown_env_is_one_line_and_code_2(project: Project) -> None:
+    project.configure("headway: {envs: {dev: {}}}")
+    assert project.fab("show", "--env=prod") == Ended(2, "", "headway.envs: no env 'prod' (envs: dev)\n")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("NMAE", "x", "no such setting; did you mean FABRIC_HEADWAY_NAME?"),
+        ("RELEASE_POLL_S", "soon", "must be"),
+        ("PACKAGE_DEPENDS", "a", "a list stands in the file"),
+    ],
+)
+def test_a_mistake_in_a_variable_names_it(project: Project, variable: str, value: str, message: str) -> None:
+    project.configure("headway: {release: {poll_s: 1}, package: {depends: [b]}}")
+    ended = project.fab("show", **{f"FABRIC_HEADWAY_{variable}": value})
+    assert (ended.code, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"FABRIC_HEADWAY_{variable}: ")
+    assert message in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_an_unforeseen_error_is_one_line_and_code_1(project: Project) -> None:
+    assert project.fab("stumble") == Ended(1, "", "stumble: LookupError: no such thing at all\n")
+
+
+def test_debug_shows_where_an_unforeseen_error_came_from(project: Project) -> None:
+    ended = project.fab("--debug", "stumble")
+    assert ended.code == 1
+    assert "Traceback" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_lets_the_task_clean_up_and_says_so(
+    project: Project, number: signal.Signals, code: int, word: str
+) -> None:
+    with subprocess.Popen(
+        [FAB, "wait"],
+        cwd=project.root,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(number)
+        rest, error = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, rest, error) == (code, "cleaned up\n", f"wait: {word}\n")
+
+
+def test_the_readme_has_every_setting_as_it_is_now() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert readme == with_reference(readme, describe_settings()), "run: python -m fabfile.show.settings"
+
+
+def test_a_document_without_the_marks_is_not_touched() -> None:
+    with pytest.raises(ValueError, match="must have a line"):
+        with_reference("# Title\n", describe_settings())
