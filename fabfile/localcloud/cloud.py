@@ -174,13 +174,13 @@ class Cloud:
 
     def uninstall(self) -> None:
         """Put back what :meth:`install` replaced, and forget everything in the cloud."""
+        _forget_everything()
         while self._swapped:
             owner, name, old = self._swapped.pop()
             if old is _ABSENT:
                 delattr(owner, name)
             else:
                 setattr(owner, name, old)
-        _forget_everything()
         self.workers.shutdown(wait=False)
 
     @contextmanager
@@ -215,7 +215,8 @@ class Cloud:
         """Return AWS's error for a call that is to be throttled."""
         if not self.faults.throttles(action, self.time_s()):
             return None
-        return ServiceException(THROTTLING.get(service, "Throttling"), "Rate exceeded")
+        error = type("Throttled", (ServiceException,), {"__module__": f"moto.{service}.exceptions"})  # tells the service
+        return error(THROTTLING.get(service, "Throttling"), "Rate exceeded")
 
     def _boot(self, instance: Instance) -> None:
         spec = instance.spec()

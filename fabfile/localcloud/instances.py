@@ -286,10 +286,7 @@ def get_console_output(self: General) -> ActionResult:
     instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))
     cloud: Cloud = instance.ec2_backend.cloud
     output = cloud.hosts.console(instance.id) if isinstance(instance, Instance) and instance.started else ""
-    return ActionResult(
-        {
-            "InstanceId": instance.id,
-            "Timestamp": cloud.utcnow(),
-            "Output": Base64EncodedString.from_raw_string(output),
-        }
-    )
+    answer = {"InstanceId": instance.id, "Timestamp": cloud.utcnow()}
+    if output:
+        answer["Output"] = Base64EncodedString.from_raw_string(output)
+    return ActionResult(answer)
