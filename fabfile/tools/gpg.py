@@ -133,18 +133,23 @@ def public_key(key: Key, *, armored: bool) -> bytes:
         return out.read_bytes()
 
 
-def why_not_signed(signed: bytes, key: Key) -> str | None:
-    """Return why a clear-signed text is not one that a key of this keyring signed, or None where it is.
+def signed_text(signed: bytes, key: Key) -> str:
+    """Return the text that a key of this keyring has signed, and nothing that stands around it.
 
     A signature by a key that has expired since is as good as it was: the keyring still vouches for the key.
+
+    :raises ValueError: it is not signed, or by a key that the keyring does not know, or was changed since.
     """
-    checked = _gpg(key.home, ["--status-fd", "1", "--verify"], stdin=signed, check=False)
-    words = {line.split()[1] for line in checked.stdout.splitlines() if line.startswith("[GNUPG:] ")}
-    if words & {"GOODSIG", "EXPKEYSIG"} and "VALIDSIG" in words and not words & {"BADSIG", "REVKEYSIG", "ERRSIG"}:
-        return None
+    with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+        out = Path(folder) / "text"
+        argv = ["--status-fd", "1", "--output", str(out), "--verify"]
+        checked = _gpg(key.home, argv, stdin=signed, check=False)
+        words = {line.split()[1] for line in checked.stdout.splitlines() if line.startswith("[GNUPG:] ")}
+        if {"VALIDSIG"} <= words and not words & {"BADSIG", "REVKEYSIG", "ERRSIG"} and out.exists():
+            return out.read_text()
     if "NO_PUBKEY" in words:
-        return "its signature is by a key that is not in the keyring"
-    return "its signature does not match it" if "BADSIG" in words else "it is not signed"
+        raise ValueError("its signature is by a key that is not in the keyring")
+    raise ValueError("its signature does not match it" if "BADSIG" in words else "it is not signed")
 
 
 def stop_agent(home: Path) -> None:
