@@ -56,7 +56,9 @@ def run(
             stdout=pipe,
             stderr=pipe,
         )
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if cwd is not None and error.filename == cwd:
+            raise Refusal(f"{cwd}: no such folder") from None
         raise Refusal(f"{argv[0]} is not installed, or not on PATH; scripts/setup installs it") from None
     with process:
         out, err = _communicate(process, argv, data, timeout_s)
