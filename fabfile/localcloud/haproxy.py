@@ -24,6 +24,7 @@ _INITIAL = ("Elb.InitialHealthChecking", "Initial health checks in progress")
 _MISMATCH = "Target.ResponseCodeMismatch"
 _TIMED_OUT = ("Target.Timeout", "Request timed out")
 _FAILED = ("Target.FailedHealthChecks", "Health checks failed")
+_PASSED = frozenset({"", "INI", "L4OK", "L6OK", "L7OK", "L7OKC"})
 _TIMEOUTS = frozenset({"L4TOUT", "L6TOUT", "L7TOUT"})
 _UNKNOWN = MemberHealth(Seen.INITIAL, "Elb.RegistrationInProgress", "Target registration is in progress", 0)
 
@@ -40,6 +41,7 @@ class _Server:
     member: Member
     since: float
     was_healthy: bool = False
+    failing: tuple[str, str] | None = None
 
     @property
     def path(self) -> str:
@@ -172,16 +174,16 @@ class HaproxyBalancers:
     def _judge(self, key: tuple[str, str], server: _Server, row: Mapping[str, str], finishing: int) -> MemberHealth:
         requests = int(row["scur"] or 0) + int(row["qcur"] or 0) + finishing
         if row["status"].startswith(("UP", "DRAIN", "NOLB")):
-            if not server.was_healthy:
-                self._servers[key] = replace(server, was_healthy=True)
+            self._servers[key] = replace(server, was_healthy=True, failing=None)
             return MemberHealth(Seen.HEALTHY, "", "", requests)
         check = self._shape[server.pool][1]
-        result = row["check_status"].removeprefix("* ")
         judged_after_s = check.unhealthy_threshold * check.interval_s
         judged = server.was_healthy or time.monotonic() - server.since > judged_after_s
-        if result in {"", "INI", "L4OK", "L6OK", "L7OK", "L7OKC"} or not judged:
+        failing = _reason(row, server.failing) if judged else None
+        self._servers[key] = replace(server, failing=failing)
+        if failing is None and not server.was_healthy:
             return MemberHealth(Seen.INITIAL, *_INITIAL, requests)
-        return MemberHealth(Seen.UNHEALTHY, *_reason(result, row["check_code"]), requests)
+        return MemberHealth(Seen.UNHEALTHY, *(failing or _FAILED), requests)
 
     def _configuration(
         self,
@@ -211,9 +213,14 @@ def _check_words(check: Check) -> str:
     )
 
 
-def _reason(result: str, code: str) -> tuple[str, str]:
+def _reason(row: Mapping[str, str], before: tuple[str, str] | None) -> tuple[str, str] | None:
+    """Find ELB's reason code and description for the last check; ``before`` when it passed, or when its code is gone."""
+    result, code = row["check_status"].removeprefix("* "), row["check_code"]
     if result == "L7STS":
-        return _MISMATCH, f"Health checks failed with these codes: [{code}]"
+        said = (_MISMATCH, f"Health checks failed with these codes: [{code}]")
+        return said if code not in {"", "0"} else before or _FAILED  # a running check has no code yet
+    if result in _PASSED:
+        return before
     return _TIMED_OUT if result in _TIMEOUTS else _FAILED
 
 

@@ -139,9 +139,10 @@ class Haproxy:
         self._process.send_signal(signal.SIGUSR2)
 
         def taken() -> bool:
-            if self._failed_reloads() not in {None, failures}:
+            failed = self._failed_reloads()  # None as long as the master itself is not back
+            if (failed or 0) > (failures or 0):
                 raise HaproxyError(f"haproxy did not take the new configuration: {self._last_words()}")
-            return self._worker() not in {None, before}
+            return failed is not None and self._worker() not in {None, before}
 
         self._wait_until(taken, "did not take the new configuration")
         if before is not None:

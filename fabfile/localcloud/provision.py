@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from ..plan.settings import Settings
 
 HTTP_PORT = 80
-CHECK_INTERVAL_S, CHECK_TIMEOUT_S = 2, 1  # AWS takes 5 s or more (and a shorter timeout); nobody waits at a laptop for realism in that
+CHECK_INTERVAL_S, CHECK_TIMEOUT_S = (
+    2,
+    1,
+)  # AWS takes 5 s or more (and a shorter timeout); nobody waits at a laptop for realism in that
 THRESHOLD = 2
 DRAIN_S = 30
 ROOM_TO_GROW = 4  # a group's maximum, as a multiple of its capacity: a release doubles it for a while

@@ -49,8 +49,9 @@ def main(port: int) -> int:
             prepare(place)
             servers = listen(place, cloud.app())
             _log.info("serving at %s and http://%s:%s", place.endpoint, place.gateway, place.port)
+            ticker = _Ticker(cloud)
             while not stopping.wait(TICK_S):
-                _tick(cloud)
+                ticker.tick()
             for server in servers:
                 server.shutdown()
     finally:
@@ -99,11 +100,23 @@ def _who_or(place: Place, app: Callable[..., Iterable[bytes]]) -> Callable[..., 
     return application
 
 
-def _tick(cloud: Cloud) -> None:
-    try:
-        cloud.tick()
-    except Exception:
-        _log.exception("tick")  # a cloud that stops at the first surprise would be no place to test surprises in
+class _Ticker:
+    """Lets the cloud's time pass, whatever happens in it: who stops at a surprise is no place to test them in."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._last = ""
+
+    def tick(self) -> None:
+        """Tick once; an error that comes again and again is logged once."""
+        try:
+            self._cloud.tick()
+        except Exception as error:
+            if repr(error) != self._last:
+                _log.exception("tick")
+            self._last = repr(error)
+        else:
+            self._last = ""
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class App:
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_POST = do_GET
+            do_POST = do_GET  # noqa: N815 - the base class's names
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -113,6 +113,8 @@ class Load:
 
 
 class Lab:
+    """Balancers and apps of this test's own."""
+
     def __init__(self, folder: Path) -> None:
         self.balancers = HaproxyBalancers(folder)
         self.folder = folder
