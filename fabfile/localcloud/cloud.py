@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import moto.autoscaling.models as moto_autoscaling
+import moto.core.errors as moto_errors
 import moto.core.responses as moto_responses
 import moto.ec2.models as moto_ec2
 import moto.ec2.models.amis as moto_amis
@@ -211,11 +212,20 @@ class Cloud:
         """Return the Auto Scaling groups of all regions."""
         return [group for rules in _backends(moto_autoscaling.autoscaling_backends) for group in rules.groups()]
 
+    def sound_alarm(self, policy: str) -> None:
+        """Run a scaling policy as its CloudWatch alarm would, where the group listens to alarms."""
+        for rules in _backends(moto_autoscaling.autoscaling_backends):
+            found = rules.policies.get(policy)
+            if found is not None and rules.group(found.auto_scaling_group_name).allows("AlarmNotification"):
+                found.execute()
+
     def why_throttled(self, service: str, action: str) -> ServiceException | None:
         """Return AWS's error for a call that is to be throttled."""
         if not self.faults.throttles(action, self.time_s()):
             return None
-        error = type("Throttled", (ServiceException,), {"__module__": f"moto.{service}.exceptions"})  # tells the service
+        # moto reads the service off the module of an error.
+        module = {"__module__": f"moto.{service}.exceptions"}
+        error: type[ServiceException] = type("Throttled", (ServiceException,), module)
         return error(THROTTLING.get(service, "Throttling"), "Rate exceeded")
 
     def _boot(self, instance: Instance) -> None:
@@ -329,6 +339,7 @@ def _swaps(cloud: Cloud) -> list[tuple[Any, str, Any]]:
         (moto_elb, "LoadBalancer", classic.LoadBalancer),
         (moto_elbv2, "FakeTargetGroup", targets.TargetGroup),
         (moto_autoscaling, "FakeAutoScalingGroup", Group),
+        (moto_errors, "COMMON_ERROR_CODES", [*moto_errors.COMMON_ERROR_CODES, "Throttling"]),
         (BaseResponse, "call_action", _throttling(cloud, BaseResponse.call_action)),
         *((module, "utcnow", cloud.utcnow) for module in CLOCKED),
         *((InstanceResponse, each.__name__, each) for each in (instances.run_instances,)),

@@ -61,6 +61,13 @@ class SimulatedCloud:
         self.hosts.images[image_id] = behaviour
         return self.cloud.add_image(image_id, name or f"image-{image_id}", tags)
 
+    def sound_alarm(self, policy: str) -> None:
+        """Let a CloudWatch alarm breach that a group's scaling policy listens to.
+
+        Nothing comes of it while the group has AlarmNotification suspended.
+        """
+        self.cloud.sound_alarm(policy)
+
     def until(self, reached: Any, within_s: float = 600.0) -> float:
         """Let time pass until a condition holds; return the seconds that took.
 

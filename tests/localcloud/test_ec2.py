@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
 from fabfile.localcloud.faults import Fault
 from fabfile.localcloud.models import Behaviour
 from fabfile.localcloud.simulated import SimulatedCloud, simulated_cloud

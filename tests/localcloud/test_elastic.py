@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
 from fabfile.localcloud.models import Behaviour
 from fabfile.localcloud.simulated import SimulatedCloud, simulated_cloud
 from fabfile.localcloud.world import World, provision_world

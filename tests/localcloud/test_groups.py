@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
 from fabfile.localcloud.faults import Fault
 from fabfile.localcloud.simulated import SimulatedCloud, simulated_cloud
 from fabfile.localcloud.world import World, provision_world
@@ -21,7 +22,7 @@ def cloud() -> Iterator[SimulatedCloud]:
 
 @pytest.fixture
 def world(cloud: SimulatedCloud) -> World:
-    """A group of two in service; it may have one to four."""
+    """Make a group of two in service; it may have one to four."""
     return provision_world(cloud, capacity=2)
 
 
@@ -344,14 +345,14 @@ def test_a_template_that_cannot_be_launched_is_refused(world: World, cloud: Simu
 
 def test_the_desired_capacity_keeps_within_the_sizes(world: World, autoscaling: Any) -> None:
     name = {"AutoScalingGroupName": world.group}
-    for change, message in (
-        (lambda: autoscaling.set_desired_capacity(**name, DesiredCapacity=5), "is above max value 4"),
-        (lambda: autoscaling.set_desired_capacity(**name, DesiredCapacity=0), "is below min value 1"),
-        (lambda: autoscaling.update_auto_scaling_group(**name, DesiredCapacity=5), "Desired capacity:5 must be"),
-        (lambda: autoscaling.update_auto_scaling_group(**name, MinSize=5), "Max bound, 4, must be greater"),
+    for action, change, message in (
+        ("set_desired_capacity", {"DesiredCapacity": 5}, "is above max value 4"),
+        ("set_desired_capacity", {"DesiredCapacity": 0}, "is below min value 1"),
+        ("update_auto_scaling_group", {"DesiredCapacity": 5}, "Desired capacity:5 must be"),
+        ("update_auto_scaling_group", {"MinSize": 5}, "Max bound, 4, must be greater"),
     ):
         with pytest.raises(ClientError) as error:
-            change()
+            getattr(autoscaling, action)(**name, **change)
         assert message in refusal(error)
     autoscaling.update_auto_scaling_group(**name, MinSize=3)
     assert world.describe_group()["DesiredCapacity"] == 3
