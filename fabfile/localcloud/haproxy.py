@@ -214,7 +214,7 @@ def _check_words(check: Check) -> str:
 
 
 def _reason(row: Mapping[str, str], before: tuple[str, str] | None) -> tuple[str, str] | None:
-    """Find ELB's reason code and description for the last check; ``before`` when it passed, or when its code is gone."""
+    """Find ELB's words for the last check; those from ``before`` when it passed, or when its code is gone."""
     result, code = row["check_status"].removeprefix("* "), row["check_code"]
     if result == "L7STS":
         said = (_MISMATCH, f"Health checks failed with these codes: [{code}]")

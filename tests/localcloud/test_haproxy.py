@@ -350,6 +350,10 @@ def test_a_dead_haproxy_is_started_again(lab: Lab) -> None:
     lab.until_healthy(app)
     assert stop_stray(lab.folder)
     until(lambda: lab.health(app).reason == "Elb.RegistrationInProgress", "known to be down")
-    lab.balancers.apply([pool])
-    lab.until_healthy(app)
+
+    def healthy_again() -> bool:
+        lab.balancers.apply([pool])  # as the cloud does at each tick
+        return lab.health(app).seen is Seen.HEALTHY
+
+    until(healthy_again, "healthy again")
     assert ask(lab.port) == (200, "i-one")
