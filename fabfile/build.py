@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SOURCES = "/src"  # where the project's files are in its containers
 ARTEFACTS = Path("build") / "artefacts"
+BUILT_FROM = Path("build") / "artefacts.commit"  # the commit that they are of
 
 
 @stage(help={"commit": "What to build: a commit, branch or tag (default: HEAD)"})
@@ -48,7 +49,8 @@ def build_artefacts(root: Path, settings: Settings, commit: str = "HEAD") -> Pat
             run,
             "build",
             image,
-            command=("sh", "-c", settings.build.command),
+            entrypoint="sh",
+            command=("-c", settings.build.command),
             environment={"SOURCE_DATE_EPOCH": str(git.commit_time(root, sha))},
             options=("--init", "--workdir", SOURCES),
         )
@@ -58,10 +60,20 @@ def build_artefacts(root: Path, settings: Settings, commit: str = "HEAD") -> Pat
             raise Failed(f"build: `{settings.build.command}` failed with exit code {code}", code=code)
         fresh = run.folder / "artefacts"
         docker.copy_out(container, f"{SOURCES}/{settings.build.output}", fresh, "headway.build.output")
-        artefacts = root / ARTEFACTS
+        artefacts, built_from = root / ARTEFACTS, root / BUILT_FROM
+        built_from.unlink(missing_ok=True)  # killed in between, we leave artefacts of no known commit: built again
         replace_folder(artefacts, fresh)
+        built_from.write_text(f"{sha}\n")
     say(f"build: {_count(artefacts)} in {artefacts}")
     return artefacts
+
+
+def artefacts_of(root: Path, settings: Settings, sha: str) -> Path:
+    """Return the folder with the artefacts of a commit (40 hexadecimal digits), built now unless they are there."""
+    built_from = root / BUILT_FROM
+    if (root / ARTEFACTS).is_dir() and built_from.is_file() and built_from.read_text().strip() == sha:
+        return root / ARTEFACTS
+    return build_artefacts(root, settings, sha)
 
 
 def production_image(settings: Settings, sources: Path) -> str:

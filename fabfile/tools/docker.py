@@ -7,17 +7,17 @@ never stand in a command line.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ..plan.outcome import Failed, Refusal
 from .process import Finished, run
@@ -27,6 +27,7 @@ LOG_TAIL_LINES = 30
 POLL_S = 0.1
 PROBE_TIMEOUT_S = 10
 KEPT_IMAGES = 8
+LAST_USE = "{{.Metadata.LastTagTime.Unix}}"  # each build tags its image again
 # Variables that the docker program itself obeys: their values go by argv, so that a test's PATH is not ours.
 OBEYED_BY_DOCKER = re.compile(r"PATH|HOME|TMPDIR|LD_.*|DOCKER_.*|BUILDKIT_.*|(https?|no|all)_proxy", re.IGNORECASE)
 
@@ -65,11 +66,11 @@ def ensure_image(image: str, way_out: str = "check its name, or docker login") -
 def build_image(context: Path, dockerfile: str, name: str) -> str:
     """Build an image from a folder; Docker's cache makes a repeat quick. Returns its tag.
 
-    The tag carries a hash of the folder, so that two runs of different commits never take each other's image. Docker's
-    output is shown where the Dockerfile is new, and always where it fails.
+    The tag is the image's own id, so that two runs of different commits never take each other's image. Docker's output
+    is shown where the Dockerfile is new, and always where it fails.
 
     :param dockerfile: path below ``context``.
-    :param name: the image's name, without tag; the oldest images of that name are removed.
+    :param name: the image's name, without tag; of that name only the newest images are kept.
     :raises Refusal: no such Dockerfile.
     :raises Failed: the build failed.
     """
@@ -78,15 +79,19 @@ def build_image(context: Path, dockerfile: str, name: str) -> str:
             f"headway.build.dockerfile: no {dockerfile} among the files of this commit; add it, or set"
             " headway.build.image"
         )
-    tag = f"{name}:{_hash_of(context)}"
     recipe = f"headway.dockerfile={sha256((context / dockerfile).read_bytes()).hexdigest()}"
     known = run(["docker", "image", "ls", "--quiet", "--filter", f"label={recipe}", name]).stdout.strip() != ""
-    argv = ["docker", "build", "--tag", tag, "--label", recipe, "--file", str(context / dockerfile), str(context)]
-    built = run(argv, show=not known, check=False)
-    if built.code != 0:
-        sys.stderr.write(built.stdout + built.stderr)
-        raise Failed(f"docker build of {dockerfile} failed with exit code {built.code}", code=built.code)
-    _remove_oldest(name)
+    with TemporaryDirectory(prefix="headway-image-") as folder:
+        id_file = Path(folder) / "id"
+        argv = ["docker", "build", "--iidfile", str(id_file), "--label", recipe]
+        built = run([*argv, "--file", str(context / dockerfile), str(context)], show=not known, check=False)
+        if built.code != 0:
+            sys.stderr.write(built.stdout + built.stderr)
+            raise Failed(f"docker build of {dockerfile} failed with exit code {built.code}", code=built.code)
+        image = id_file.read_text().strip()
+    tag = f"{name}:{image.removeprefix('sha256:')[:12]}"
+    run(["docker", "tag", image, tag])
+    _remove_oldest(name, tag)
     return tag
 
 
@@ -253,21 +258,11 @@ def _passed_by_env(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not OBEYED_BY_DOCKER.fullmatch(name)}
 
 
-def _hash_of(folder: Path) -> str:
-    digest = sha256()
-    for path in sorted(_files_of(folder)):
-        content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
-        mode = "l" if path.is_symlink() else "x" if os.access(path, os.X_OK) else "f"
-        digest.update(f"{path.relative_to(folder)}\0{mode}{len(content)}\0".encode(errors="surrogateescape") + content)
-    return digest.hexdigest()[:16]
-
-
-def _files_of(folder: Path) -> Iterable[Path]:
-    return (path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
-
-
-def _remove_oldest(name: str) -> None:
-    """Keep the newest images of a name; Docker itself refuses to remove one that a container uses."""
+def _remove_oldest(name: str, own: str) -> None:
+    """Keep the images of a name that were used last; Docker itself refuses to remove one that a container uses."""
     tags = run(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", name]).stdout.split()
-    for tag in tags[KEPT_IMAGES:]:
+    if len(tags) <= KEPT_IMAGES:
+        return
+    used = {tag: run(["docker", "image", "inspect", "--format", LAST_USE, tag], check=False).stdout for tag in tags}
+    for tag in sorted(tags, key=lambda tag: (tag == own, used[tag]), reverse=True)[KEPT_IMAGES:]:
         run(["docker", "image", "rm", tag], check=False)
