@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .settings import Package, Settings
+    from .settings import Package, Service, Settings
 
 # useradd(8): portable names; the kernel's utmp holds 32 characters.
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*")
 MAINTAINER = re.compile(r"[^<>,\n]+ <[^<>\s]+@[^<>\s]+>")
-# https://pressly.github.io/goose/documentation/annotations/: a number, "_", a name.
-MIGRATION = re.compile(r"([0-9]+)_.*\.(?:sql|go)")
-CONTRACT = re.compile(r"^--[ \t]*deploy:[ \t]*contract[ \t]*$", re.MULTILINE)
+
+
+def migrations_folder(name: str) -> str:
+    """Return where a package keeps its migrations."""
+    return f"/usr/share/{name}/migrations"
+
+
+def metadata_file(name: str) -> str:
+    """Return where a package says what it is."""
+    return f"/usr/share/{name}/headway.json"
+
+
+def unit_file(name: str) -> str:
+    """Return where a package keeps its systemd unit."""
+    return f"/usr/lib/systemd/system/{name}.service"
 
 
 @dataclass(frozen=True)
@@ -111,16 +123,6 @@ def environment_file_of(settings: Settings) -> str:
     return (service.environment_file if service else None) or f"/etc/{settings.name}/environment"
 
 
-def migration_numbers(files: Mapping[str, str]) -> tuple[int, int]:
-    """Return the highest migration and the highest contract migration among files by name (0 for none).
-
-    A contract migration takes away what earlier versions need; it says so in a line ``-- deploy: contract``.
-    """
-    numbers = {name: int(match[1]) for name in files if (match := MIGRATION.fullmatch(name))}
-    contracts = [number for name, number in numbers.items() if CONTRACT.search(files[name])]
-    return max(numbers.values(), default=0), max(contracts, default=0)
-
-
 def control_text(settings: Settings, metadata: Metadata, installed_kib: int) -> str:
     """Return the control file (Debian policy 5.3), with our metadata in fields of its own that reach the Apt index."""
     package = settings.package
@@ -141,23 +143,17 @@ def control_text(settings: Settings, metadata: Metadata, installed_kib: int) -> 
     return "".join(f"{name}: {value}\n" for name, value in fields if value != "")
 
 
-def template_values(settings: Settings) -> dict[str, Any]:
+def template_values(settings: Settings, service: Service) -> dict[str, object]:
     """Return what the templates of the unit and of the maintainer scripts are filled with."""
-    service = settings.package.service
-    values = {
+    return {
         "name": settings.name,
         "description": settings.package.description.strip(),
         "user": user_of(settings),
         "environment_file": environment_file_of(settings),
-        "has_service": service is not None,
+        "command": service.command,
+        "open_files": service.open_files,
+        "stop_timeout_s": service.stop_timeout_s,
     }
-    if service is not None:
-        values |= {
-            "command": service.command,
-            "open_files": service.open_files,
-            "stop_timeout_s": service.stop_timeout_s,
-        }
-    return values
 
 
 def installed_kib(sizes_bytes: Iterable[int], folders: int) -> int:
