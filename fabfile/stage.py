@@ -35,7 +35,7 @@ def stage(*args: Any, **kwargs: Any) -> Any:
     """Make a task of a function, as ``invoke.task`` does, whose every failure is one line and an exit code.
 
     An :class:`~invoke.exceptions.Exit` passes as it is; anything else that a tool raises becomes exit code 1 and one
-    line that names it. ``FABRIC_DEBUG`` or ``fab --debug`` shows the traceback.
+    line that names it; ``fab --debug`` shows the traceback.
     """
     if len(args) == 1 and callable(args[0]) and not kwargs:
         return task(_guarded(args[0]))
@@ -72,24 +72,28 @@ def _plain(value: Any) -> Any:
     return value
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM came: what a CI server sends first. It is met like Ctrl-C, so that everything is cleaned up."""
+STOPPING = {signal.SIGTERM: "terminated", signal.SIGHUP: "its terminal is gone"}
+
+
+class _Stopped(KeyboardInterrupt):
+    """A signal to stop came, such as a CI server sends: it is met like Ctrl-C, so that everything is cleaned up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = signal.Signals(number)
 
 
 def _guarded(body: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(body)
     def run(c: Context, *args: Any, **kwargs: Any) -> Any:
         try:
-            with _terminable():
+            with _stoppable():
                 return body(c, *args, **kwargs)
         except Exit:
             raise
         except KeyboardInterrupt as error:
-            terminated = isinstance(error, _Terminated)
-            raise Failed(
-                f"{body.__name__}: {'terminated' if terminated else 'interrupted'}",
-                code=128 + (signal.SIGTERM if terminated else signal.SIGINT),
-            ) from error
+            number = error.number if isinstance(error, _Stopped) else signal.SIGINT
+            raise Failed(f"{body.__name__}: {STOPPING.get(number, 'interrupted')}", code=128 + number) from error
         except Exception as error:
             import logging
 
@@ -101,20 +105,21 @@ def _guarded(body: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the task the way Ctrl-C does, unless somebody has other plans with it."""
+def _stoppable() -> Iterator[None]:
+    """Let the stopping signals end the task the way Ctrl-C does, unless somebody has other plans with them."""
 
-    def terminate(_number: int, _frame: object) -> None:
-        raise _Terminated
+    def stop(number: int, _frame: object) -> None:
+        raise _Stopped(number)
 
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, terminate)
+    in_main = threading.current_thread() is threading.main_thread()
+    ours = [number for number in STOPPING if in_main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _complain(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:

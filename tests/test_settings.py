@@ -169,7 +169,12 @@ def test_debug_shows_where_an_unforeseen_error_came_from(project: Project) -> No
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "code", "word"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGHUP, 129, "its terminal is gone"),
+    ],
 )
 def test_a_signal_lets_the_task_clean_up_and_says_so(
     project: Project, number: signal.Signals, code: int, word: str
