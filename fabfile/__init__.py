@@ -10,11 +10,25 @@ from .bake import bake
 from .build import build
 from .lab import ns as lab
 from .migrate import migrate
+from .package import apt, package, publish
 from .release import release
 from .rollback import rollback
 from .status import status
 from .test import test
 
-__all__ = ["bake", "build", "lab", "migrate", "ns", "release", "rollback", "status", "test"]
+__all__ = [
+    "apt",
+    "bake",
+    "build",
+    "lab",
+    "migrate",
+    "ns",
+    "package",
+    "publish",
+    "release",
+    "rollback",
+    "status",
+    "test",
+]
 
-ns = Collection(build, test, migrate, bake, release, rollback, status, lab)
+ns = Collection(build, test, package, publish, migrate, bake, release, rollback, status, apt, lab)
