@@ -34,7 +34,7 @@ def build_artefacts(root: Path, settings: Settings, commit: str = "HEAD") -> Pat
     """
     from .plan.outcome import Failed
     from .tools import docker, git
-    from .tools.folders import replace_folder
+    from .tools.folders import locked, replace_folder
     from .tools.session import session
 
     sha = git.commit_of(root, commit)
@@ -61,9 +61,10 @@ def build_artefacts(root: Path, settings: Settings, commit: str = "HEAD") -> Pat
         fresh = run.folder / "artefacts"
         docker.copy_out(container, f"{SOURCES}/{settings.build.output}", fresh, "headway.build.output")
         artefacts, built_from = root / ARTEFACTS, root / BUILT_FROM
-        built_from.unlink(missing_ok=True)  # killed in between, we leave artefacts of no known commit: built again
-        replace_folder(artefacts, fresh)
-        built_from.write_text(f"{sha}\n")
+        with locked(artefacts.parent):
+            built_from.unlink(missing_ok=True)  # killed in between, we leave artefacts of no known commit: built again
+            replace_folder(artefacts, fresh)
+            built_from.write_text(f"{sha}\n")
     say(f"build: {_count(artefacts)} in {artefacts}")
     return artefacts
 

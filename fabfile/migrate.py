@@ -28,6 +28,11 @@ class Migrated:
     from_version: int
     to_version: int
 
+    def __str__(self) -> str:
+        if self.from_version == self.to_version:
+            return f"database: nothing to do, it is at migration {self.to_version}"
+        return f"database: went from migration {self.from_version} to {self.to_version}"
+
 
 @stage(
     help={"env": "Whose database", "version": "Version whose migrations are run, from its package (default: checkout)"}
@@ -38,14 +43,11 @@ def migrate(c: Context, env: str, version: str | None = None) -> None:
     database = _database_of(settings)
     if version is None:
         print(f"migrate: {env}, with the migrations of this checkout ({database.migrations})", flush=True)
-        migrated = migrate_up(settings, project_root(c) / database.migrations)
+        migrated: Migrated | None = migrate_up(settings, project_root(c) / database.migrations)
     else:
         with TemporaryDirectory(prefix="headway-migrations-") as folder:
             migrated = _migrate_version(settings, version, Path(folder))
-    if migrated.from_version == migrated.to_version:
-        print(f"migrate: nothing to do, {env} is at {migrated.to_version}")
-    else:
-        print(f"migrate: {env} went from {migrated.from_version} to {migrated.to_version}")
+    print(migrated or f"migrate: {settings.name} {version} has no migrations")
 
 
 def migrate_up(settings: Settings, folder: Path) -> Migrated:
@@ -97,13 +99,11 @@ def _up_with_retries(database: Database, dsn: str, folder: Path) -> GooseRun:
     return run
 
 
-def _migrate_version(settings: Settings, version: str, into: Path) -> Migrated:
+def _migrate_version(settings: Settings, version: str, into: Path) -> Migrated | None:
     from .package import unpack_migrations
 
     folder = unpack_migrations(settings, version, into)
-    if folder is None:
-        raise Refusal(f"{settings.name} {version} has no migrations in its package")
-    return migrate_up(settings, folder)
+    return None if folder is None else migrate_up(settings, folder)
 
 
 def _database_of(settings: Settings) -> Database:

@@ -83,7 +83,7 @@ def build_image(context: Path, dockerfile: str, name: str) -> str:
     known = run(["docker", "image", "ls", "--quiet", "--filter", f"label={recipe}", name]).stdout.strip() != ""
     with TemporaryDirectory(prefix="headway-image-") as folder:
         id_file = Path(folder) / "id"
-        argv = ["docker", "build", "--iidfile", str(id_file), "--label", recipe]
+        argv = ["docker", "build", "--force-rm", "--iidfile", str(id_file), "--label", recipe]
         built = run([*argv, "--file", str(context / dockerfile), str(context)], show=not known, check=False)
         if built.code != 0:
             sys.stderr.write(built.stdout + built.stderr)

@@ -14,7 +14,7 @@ from .process import Finished, run
 # What a person's own Git configuration would change in an export; a commit must give the same files everywhere.
 SAME_EVERYWHERE = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "tar.umask=0022")
 # What Headway itself leaves in a project is never part of it, also where nobody told Git to ignore it.
-NOT_OURS = ("--", ".", ":(exclude)build/artefacts")
+NOT_OURS = ("--", ".", ":(exclude)build/artefacts", ":(exclude)build/artefacts.commit", ":(exclude,glob)build/*.deb")
 SUBMODULE_MODE = "160000"
 
 
