@@ -48,6 +48,7 @@ def provision(settings: Settings, database_url: str | None) -> None:
     """
     refuse_missing_base_image(settings)
     _make_buckets(settings)
+    _open_apt_repository(settings)
     _keep_database_url(settings, database_url)
     network = _network(settings)
     firewall = _make_security_group(settings, network)
@@ -80,6 +81,17 @@ def _make_buckets(settings: Settings) -> None:
         if name not in have:
             place = {"CreateBucketConfiguration": {"LocationConstraint": settings.region}}
             s3.create_bucket(Bucket=name, **({} if settings.region == "us-east-1" else place))
+
+
+def _open_apt_repository(settings: Settings) -> None:
+    """Let instances read the Apt repository, as a bucket policy does on AWS: apt asks without credentials."""
+    if settings.apt.publish is None or not settings.apt.publish.startswith("s3://"):
+        return
+    bucket, prefix = split_s3_url(settings.apt.publish)
+    files = f"arn:aws:s3:::{bucket}/{prefix}/*" if prefix else f"arn:aws:s3:::{bucket}/*"
+    allow = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": files}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    client("s3", settings).put_bucket_policy(Bucket=bucket, Policy=policy)
 
 
 def _keep_database_url(settings: Settings, database_url: str | None) -> None:
