@@ -1,0 +1,82 @@
+"""What every room's tests share: Docker objects that are always removed, and the session's local cloud."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.shared_lab import Lab, joined, remove_left
+
+LABEL = "headway.test"
+# Networks after containers, which hold them.
+KINDS = {
+    "container": (["ps", "--all"], ["rm", "--force", "--volumes"]),
+    "network": (["network", "ls"], ["network", "rm"]),
+    "volume": (["volume", "ls"], ["volume", "rm", "--force"]),
+    "image": (["image", "ls"], ["image", "rm", "--force"]),
+}
+
+
+@pytest.fixture
+def docker_label() -> Iterator[str]:
+    """Give a label, `headway.test=…`: containers, networks, volumes and images that carry it go with the test."""
+    label = f"{LABEL}={os.getpid()}-{secrets.token_hex(4)}"
+    yield label
+    remove_labelled(label)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Join the local cloud that all workers of this session share."""
+    with joined(session_folder(tmp_path_factory)) as shared:
+        yield shared
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove what killed workers left: their Docker objects, of this session or another, and their lab."""
+    if hasattr(session.config, "workerinput"):
+        return  # only the process that outlives the workers can know
+    remove_orphans()
+    factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
+    remove_left(factory.getbasetemp())
+
+
+def session_folder(factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that all workers of this session see."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def remove_labelled(label: str) -> None:
+    """Remove every Docker object that carries a label."""
+    for listing, removal in KINDS.values():
+        found = docker(*listing, "--quiet", "--filter", f"label={label}").split()
+        if found:
+            docker(*removal, *sorted(set(found)))
+
+
+def remove_orphans() -> None:
+    """Remove Docker objects of tests whose process, the number that their label begins with, is gone."""
+    labels = set(docker("ps", "--all", "--format", f'{{{{.Label "{LABEL}"}}}}', "--filter", f"label={LABEL}").split())
+    labels |= set(
+        docker("network", "ls", "--format", f'{{{{.Label "{LABEL}"}}}}', "--filter", f"label={LABEL}").split()
+    )
+    for value in labels:
+        number = value.partition("-")[0]
+        if number.isdecimal() and not Path(f"/proc/{number}").exists():
+            remove_labelled(f"{LABEL}={value}")
+
+
+def docker(*arguments: str) -> str:
+    """Ask Docker; no answer where it is not there."""
+    try:
+        done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout
