@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -113,7 +114,7 @@ class FolderStore:
         """Copy a file."""
         shutil.copyfile(self._below(path), into)
 
-    def write(self, path: str, content: bytes | Path, *, forever: bool = False) -> None:  # noqa: ARG002
+    def write(self, path: str, content: bytes | Path, *, forever: bool = False) -> None:
         """Write beside the file, then rename over it."""
         target = self._below(path)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -132,11 +133,18 @@ class FolderStore:
             raise
 
     def swap(self, path: str, content: bytes, seen: str | None) -> None:
-        """Compare, then write; safe under ``lock`` only, which on one machine is never lost."""
+        """Compare, then write; safe under ``lock`` only, which on one machine is never lost.
+
+        The new file is always newer by the whole seconds that If-Modified-Since knows, however quick two writers are:
+        else a client that came between them would be told for good that what it has is the newest.
+        """
         held = self.read(path)
         if (held.tag if held else None) != seen:
             raise ChangedError(path)
+        written_s = int(self._below(path).stat().st_mtime) if held else 0
         self.write(path, content)
+        newer_s = max(int(self._below(path).stat().st_mtime), written_s + 1)
+        os.utime(self._below(path), (newer_s, newer_s))
 
     @contextlib.contextmanager
     def lock(self, wait_s: float) -> Iterator[None]:
@@ -214,9 +222,15 @@ class S3Store:
                 self._s3.put_object(Bucket=self._bucket, Key=self._key(path), Body=content, **headers)
 
     def swap(self, path: str, content: bytes, seen: str | None) -> None:
-        """Put with If-Match, or If-None-Match where there was none: S3 decides the race."""
+        """Put with If-Match, or If-None-Match where there was none: S3 decides the race.
+
+        Never twice in one second, which is as fine as If-Modified-Since is: else a client that came between the two
+        would be told for good that what it has is the newest.
+        """
         from botocore.exceptions import ClientError
 
+        if seen is not None:
+            self._let_a_second_pass(path)
         condition = {"IfNoneMatch": "*"} if seen is None else {"IfMatch": seen}
         headers = {"CacheControl": ALWAYS_ASK, "ContentType": _content_type(path)}
         try:
@@ -226,6 +240,19 @@ class S3Store:
             if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}:
                 raise ChangedError(path) from None
             raise
+
+    def _let_a_second_pass(self, path: str) -> None:
+        from botocore.exceptions import ClientError
+
+        for _ in range(10):
+            try:
+                answer = self._s3.head_object(Bucket=self._bucket, Key=self._key(path))
+            except ClientError:
+                return  # the write that follows finds out
+            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])  # by the server's clock
+            if answer["LastModified"].replace(microsecond=0) < now:
+                return
+            time.sleep(LOCK_POLL_S)
 
     @contextlib.contextmanager
     def lock(self, wait_s: float) -> Iterator[None]:
@@ -325,16 +352,16 @@ class WebStore:
             raise Refusal(f"{self._address(path)}: no such file")
         into.write_bytes(held.content)
 
-    def write(self, path: str, content: bytes | Path, *, forever: bool = False) -> None:  # noqa: ARG002
+    def write(self, path: str, content: bytes | Path, *, forever: bool = False) -> None:
         """Refuse: a web server is read."""
         raise Refusal(f"{self._url}: can only be read; headway.apt.publish must be s3://bucket/prefix or a folder")
 
-    def swap(self, path: str, content: bytes, seen: str | None) -> None:  # noqa: ARG002
+    def swap(self, path: str, content: bytes, seen: str | None) -> None:
         """Refuse: a web server is read."""
         self.write(path, content)
 
     @contextlib.contextmanager
-    def lock(self, wait_s: float) -> Iterator[None]:  # noqa: ARG002
+    def lock(self, wait_s: float) -> Iterator[None]:
         """Refuse: a web server is read."""
         self.write(LOCK, b"")
         yield
