@@ -46,7 +46,7 @@ class Instance(MotoInstance):
         super().__init__(ec2_backend, image_id, user_data, security_groups, **kwargs)
         self.cloud: Cloud = ec2_backend.cloud
         self.launch_time = self.cloud.utcnow()
-        self.started = False  # the machine has been told to start since the instance last became pending
+        self.started = False  # the machine is being started since the instance last became pending
         self.imaging = False  # its machine stands still for a moment, for an image of its disk
         self.running_since_s: float | None = None
         self.checks = "initializing"
@@ -97,9 +97,9 @@ class Instance(MotoInstance):
     def stop(self) -> InstanceState:
         """Power off, keeping the disk."""
         previous = self._state
-        if self.state not in ("pending", "running", "stopping", "stopped"):
+        if self.state not in ("running", "stopping", "stopped"):
             raise wrong_state(self, "stop")
-        if self.state in ("pending", "running"):
+        if self.state == "running":
             self._enter("stopping", USER_SHUTDOWN)
             self.cloud.order(lambda: self.cloud.hosts.stop(self.id))
         return previous
@@ -108,11 +108,14 @@ class Instance(MotoInstance):
         """Begin to shut down for good; :meth:`see` ends it when the machine is gone."""
         previous = self._state
         if self.state not in ("shutting-down", "terminated"):
-            never_started = self.state == "pending" and not self.started
             self._enter("shutting-down", USER_SHUTDOWN)
-            if not never_started:
-                self.cloud.order(lambda: self.cloud.hosts.terminate(self.id))
+            if self.started:
+                self.cloud.order(self._shut_down)
         return previous
+
+    def _shut_down(self) -> None:
+        if self.state != "terminated":
+            self.cloud.hosts.terminate(self.id)
 
     def fail_to_boot(self, message: str) -> None:
         """End, as no machine could be started."""
@@ -120,6 +123,8 @@ class Instance(MotoInstance):
 
     def see(self, host: HostState | None, now_s: float) -> None:
         """Follow the machine: ``host`` is what it is now, None when there is none."""
+        if self.state == "terminated":
+            return
         if host is None or host.power is Power.GONE:
             self.end(None if self.state == "shutting-down" else LOST if self.state == "pending" else OWN_SHUTDOWN)
         elif host.power is Power.RUNNING and self.state in ("pending", "running"):
@@ -180,6 +185,7 @@ class InstanceRules(EC2Backend):
         if version is not None:
             image_id = image_id or version.image_id
             _place_by_template(version, kwargs)
+        self._place_by_default(kwargs)
         self.why_not_image(image_id)
         key_name = kwargs.get("key_name") or (version.data.get("KeyName") if version else None)
         if key_name and key_name not in self.key_pairs:
@@ -224,6 +230,19 @@ class InstanceRules(EC2Backend):
                 reservation.instances = kept
             if not kept:
                 del self.reservations[reservation.id]
+
+    def _place_by_default(self, kwargs: dict[str, Any]) -> None:
+        """Choose a default subnet where the request names none, as RunInstances does."""
+        nics = kwargs.get("nics") or ()
+        if kwargs.get("subnet_id") or any(nic.get("SubnetId") or nic.get("NetworkInterfaceId") for nic in nics):
+            return
+        defaults = self.get_default_subnets()
+        zone = kwargs.get("placement") or min(defaults, default="")
+        default = defaults[zone].id if zone in defaults else None
+        if nics:
+            nics[0]["SubnetId"] = default
+        else:
+            kwargs["subnet_id"] = default
 
     def _zone(self, kwargs: dict[str, Any]) -> str:
         subnet = kwargs.get("subnet_id") or next((n["SubnetId"] for n in kwargs.get("nics", ()) if "SubnetId" in n), "")
