@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Check:
-    """A health check as ELB has it."""
+    """A health check as ELB has it. An empty path asks only whether the port takes connections."""
 
     path: str
     port: int

@@ -1,7 +1,7 @@
 """AWS on a laptop: moto's API, corrected where AWS differs, over machines and load balancers that are given.
 
 A correction is a class that takes the place of moto's own, or a function that takes the place of one answer. All are
-named in :func:`_swaps`; moto is pinned, so that what is replaced is known.
+named in :mod:`.corrections`; moto is pinned, so that what is replaced is known.
 """
 
 from __future__ import annotations
@@ -9,52 +9,32 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import moto.autoscaling.models as moto_autoscaling
-import moto.core.errors as moto_errors
-import moto.core.responses as moto_responses
-import moto.ec2.models as moto_ec2
-import moto.ec2.models.amis as moto_amis
-import moto.ec2.models.instances as moto_instances
-import moto.ec2.models.key_pairs as moto_key_pairs
-import moto.ec2.models.launch_templates as moto_launch_templates
-import moto.elb.models as moto_elb
-import moto.elbv2.models as moto_elbv2
-import moto.s3.models as moto_s3
-import moto.ssm.models as moto_ssm
-from moto.autoscaling.responses import AutoScalingResponse
+from moto.autoscaling.models import autoscaling_backends
 from moto.core.base_backend import BackendDict
-from moto.core.exceptions import ServiceException
-from moto.core.responses import ActionResult, BaseResponse
-from moto.ec2.responses.general import General
-from moto.ec2.responses.instances import InstanceResponse
-from moto.ec2.responses.launch_templates import LaunchTemplates
-from moto.elb.responses import ELBResponse
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+from moto.elb.models import elb_backends
+from moto.elbv2.models import elbv2_backends
 
-from . import classic, group_answers, images, instances, targets, templates
+from .corrections import ABSENT, Ec2Rules, swaps
 from .faults import Faults
-from .group_rules import GroupRules
-from .groups import Group
-from .instances import Instance, InstanceRules
-from .registry import Registration, Registry
 from .scaling import step as step_group
 
 if TYPE_CHECKING:
+    from . import images
     from .balancers import Balancers, MemberHealth, Pool
     from .clock import Clock
+    from .groups import Group
     from .hosts import Hosts
+    from .instances import Instance
+    from .registry import Registration, Registry
 
-CLOCKED = (moto_instances, moto_amis, moto_launch_templates, moto_key_pairs, moto_s3, moto_ssm, moto_responses)
 FORGOTTEN_AFTER_S = 3600.0  # a terminated instance is shown for about an hour
-THROTTLING = {"ec2": "RequestLimitExceeded"}  # elsewhere: Throttling
-
-
-class Ec2Rules(InstanceRules, images.ImageRules):
-    """EC2, corrected."""
 
 
 class Order(NamedTuple):
@@ -62,19 +42,6 @@ class Order(NamedTuple):
 
     work: Callable[[], None]
     tries: int = 5
-
-
-class Here(Executor):
-    """Does what it is given at once: where time is virtual there is nothing to wait for."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call, and keep the outcome."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
 
 
 class Cloud:
@@ -135,7 +102,7 @@ class Cloud:
 
         :param image_id: ``ami-`` and hexadecimal digits, as the hosts know it.
         """
-        backend = moto_ec2.ec2_backends[_account_id()][region]
+        backend = ec2_backends[DEFAULT_ACCOUNT_ID][region]
         assert isinstance(backend, Ec2Rules)  # noqa: S101 - install() comes first
         return str(backend.add_image(image_id, name, tags or {}).id)
 
@@ -155,6 +122,8 @@ class Cloud:
                 self._step()
                 pools, told = self._pools()
                 booting = [each for each in self.instances.values() if each.state == "pending" and not each.started]
+                for instance in booting:
+                    instance.started = True
                 orders, self._orders = self._orders, []
             for instance in booting:
                 self._boot(instance)
@@ -168,8 +137,8 @@ class Cloud:
 
     def install(self) -> None:
         """Put the corrections in place of moto's own. :meth:`uninstall` puts moto's back."""
-        for owner, name, new in _swaps(self):
-            self._swapped.append((owner, name, getattr(owner, name, _ABSENT)))
+        for owner, name, new in swaps(self):
+            self._swapped.append((owner, name, getattr(owner, name, ABSENT)))
             setattr(owner, name, new)
         _forget_everything()
 
@@ -178,7 +147,7 @@ class Cloud:
         _forget_everything()
         while self._swapped:
             owner, name, old = self._swapped.pop()
-            if old is _ABSENT:
+            if old is ABSENT:
                 delattr(owner, name)
             else:
                 setattr(owner, name, old)
@@ -204,29 +173,24 @@ class Cloud:
             if length:  # read before the lock is taken: a slow upload holds up nobody
                 environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(length)))
             with self.lock:
-                return list(dispatcher(environ, start_response))
+                body = dispatcher(environ, start_response)
+                try:
+                    return list(body)
+                finally:
+                    getattr(body, "close", lambda: None)()
 
         return answer
 
     def groups(self) -> list[Group]:
         """Return the Auto Scaling groups of all regions."""
-        return [group for rules in _backends(moto_autoscaling.autoscaling_backends) for group in rules.groups()]
+        return [group for rules in _backends(autoscaling_backends) for group in rules.groups()]
 
     def sound_alarm(self, policy: str) -> None:
         """Run a scaling policy as its CloudWatch alarm would, where the group listens to alarms."""
-        for rules in _backends(moto_autoscaling.autoscaling_backends):
+        for rules in _backends(autoscaling_backends):
             found = rules.policies.get(policy)
             if found is not None and rules.group(found.auto_scaling_group_name).allows("AlarmNotification"):
                 found.execute()
-
-    def why_throttled(self, service: str, action: str) -> ServiceException | None:
-        """Return AWS's error for a call that is to be throttled."""
-        if not self.faults.throttles(action, self.time_s()):
-            return None
-        # moto reads the service off the module of an error.
-        module = {"__module__": f"moto.{service}.exceptions"}
-        error: type[ServiceException] = type("Throttled", (ServiceException,), module)
-        return error(THROTTLING.get(service, "Throttling"), "Rate exceeded")
 
     def _boot(self, instance: Instance) -> None:
         spec = instance.spec()
@@ -235,8 +199,6 @@ class Cloud:
         except Exception as error:
             with self.lock:
                 instance.fail_to_boot(str(error))
-            return
-        instance.started = True
 
     def _carry_out(self, orders: list[Order]) -> Exception | None:
         """Do the orders; one that fails is tried again at the next ticks. Returns what failed first."""
@@ -247,7 +209,8 @@ class Cloud:
             except Exception as error:
                 first = first or error
                 if order.tries > 1:
-                    self._orders.append(Order(order.work, order.tries - 1))
+                    with self.lock:
+                        self._orders.append(Order(order.work, order.tries - 1))
         return first
 
     def _see(self, watched: list[Instance], states: Any) -> None:
@@ -262,7 +225,7 @@ class Cloud:
                 del self.instances[instance.id]
         if now_s - self._tidied_s > FORGOTTEN_AFTER_S / 60:
             self._tidied_s = now_s
-            for rules in _backends(moto_ec2.ec2_backends):
+            for rules in _backends(ec2_backends):
                 rules.forget_terminated(FORGOTTEN_AFTER_S)
         self.savings = [
             saving
@@ -276,39 +239,25 @@ class Cloud:
             registry.hear(reported)
 
     def _step(self) -> None:
-        for rules in _backends(moto_elbv2.elbv2_backends, moto_elb.elb_backends):
+        for rules in _backends(elbv2_backends, elb_backends):
             rules.step()
-        for scaling in _backends(moto_autoscaling.autoscaling_backends):
+        for scaling in _backends(autoscaling_backends):
             for group in scaling.groups():
                 step_group(scaling, group)
 
     def _pools(self) -> tuple[list[Pool], list[Registration]]:
-        pools = [
-            pool for rules in _backends(moto_elbv2.elbv2_backends, moto_elb.elb_backends) for pool in rules.pools()
-        ]
+        pools = [pool for rules in _backends(elbv2_backends, elb_backends) for pool in rules.pools()]
         told = [entry for registry in self._registries() for entry in registry.entries.values()]
         return pools, told
 
     def _registries(self) -> list[Registry]:
-        return [
-            registry
-            for rules in _backends(moto_elbv2.elbv2_backends, moto_elb.elb_backends)
-            for registry in rules.registries()
-        ]
-
-
-_ABSENT = object()
+        return [registry for rules in _backends(elbv2_backends, elb_backends) for registry in rules.registries()]
 
 
 def _forget_everything() -> None:
     """Make moto forget its data and the backends that hold it: resetting one makes another anew."""
     BackendDict.reset()
-    for each in (
-        moto_ec2.ec2_backends,
-        moto_elb.elb_backends,
-        moto_elbv2.elbv2_backends,
-        moto_autoscaling.autoscaling_backends,
-    ):
+    for each in (ec2_backends, elb_backends, elbv2_backends, autoscaling_backends):
         each.clear()
 
 
@@ -317,70 +266,6 @@ def _is_off(states: Any, instance_id: str) -> bool:
     return state is not None and state.power.value == "stopped"
 
 
-def _account_id() -> str:
-    from moto.core.models import DEFAULT_ACCOUNT_ID
-
-    return DEFAULT_ACCOUNT_ID
-
-
 def _backends(*dicts: Any) -> list[Any]:
     """Return the backends that exist, of all accounts and regions."""
     return [backend for each in dicts for regions in list(each.values()) for backend in list(regions.values())]
-
-
-def _swaps(cloud: Cloud) -> list[tuple[Any, str, Any]]:
-    """Name every correction: ``(owner, attribute, what takes its place)``."""
-    return [
-        (moto_ec2.ec2_backends, "backend", _bound(Ec2Rules, cloud)),
-        (moto_elb.elb_backends, "backend", _bound(classic.ClassicRules, cloud)),
-        (moto_elbv2.elbv2_backends, "backend", _bound(targets.TargetRules, cloud)),
-        (moto_autoscaling.autoscaling_backends, "backend", _bound(GroupRules, cloud)),
-        (moto_instances, "Instance", Instance),
-        (moto_elb, "LoadBalancer", classic.LoadBalancer),
-        (moto_elbv2, "FakeTargetGroup", targets.TargetGroup),
-        (moto_autoscaling, "FakeAutoScalingGroup", Group),
-        (moto_errors, "COMMON_ERROR_CODES", [*moto_errors.COMMON_ERROR_CODES, "Throttling"]),
-        (BaseResponse, "call_action", _throttling(cloud, BaseResponse.call_action)),
-        *((module, "utcnow", cloud.utcnow) for module in CLOCKED),
-        *((InstanceResponse, each.__name__, each) for each in (instances.run_instances,)),
-        *((General, each.__name__, each) for each in (instances.get_console_output,)),
-        *(
-            (LaunchTemplates, each.__name__, each)
-            for each in (templates.create_launch_template_version, templates.describe_launch_template_versions)
-        ),
-        *(
-            (ELBResponse, each.__name__, each)
-            for each in (
-                classic.describe_instance_health,
-                classic.register_instances_with_load_balancer,
-                classic.deregister_instances_from_load_balancer,
-            )
-        ),
-        *(
-            (AutoScalingResponse, each.__name__, each)
-            for each in (
-                group_answers.update_auto_scaling_group,
-                group_answers.delete_auto_scaling_group,
-                group_answers.describe_scaling_activities,
-                group_answers.describe_load_balancer_target_groups,
-                group_answers.describe_load_balancers,
-                group_answers.disable_metrics_collection,
-                group_answers.describe_instance_refreshes,
-            )
-        ),
-    ]
-
-
-def _bound(rules: type[Any], cloud: Cloud) -> type[Any]:
-    """Make a backend class that knows its cloud, in the module where moto looks for the service's URLs."""
-    service = next(base.__module__ for base in rules.__mro__ if base.__module__.startswith("moto."))
-    module = ".".join([*service.split(".")[:2], "models"])
-    return type(rules.__name__, (rules,), {"cloud": cloud, "__module__": module})
-
-
-def _throttling(cloud: Cloud, call_action: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def call(self: BaseResponse) -> Any:
-        error = cloud.why_throttled(self.service_name or "", self._get_action())
-        return call_action(self) if error is None else self.serialized(ActionResult(error))
-
-    return call

@@ -167,8 +167,8 @@ class Watched:
     """What a balancer knows of one member."""
 
     member: Member
-    since_s: float
     next_check_s: float
+    busy_until_s: float = 0.0  # when its last request is answered, once it drains
     seen: Seen = Seen.INITIAL
     passed: int = 0
     failed: int = 0
@@ -199,7 +199,10 @@ class ModelBalancers:
                 key = (pool.name, member.instance_id)
                 known = self._watched.get(key)
                 if known is None or known.member.draining != member.draining:
-                    known = Watched(member, now_s, now_s)
+                    served = known is not None and known.seen is Seen.HEALTHY
+                    machine = self._hosts.machines.get(member.instance_id)
+                    drain_s = machine.behaviour.drain_s if machine and served else 0.0
+                    known = Watched(member, now_s, now_s + drain_s)
                 watched[key] = known
         self._watched = watched
 
@@ -221,13 +224,19 @@ class ModelBalancers:
             if name == pool_name and each.seen is Seen.HEALTHY and not each.member.draining
         )
 
+    def finishing(self) -> dict[tuple[str, str], float]:
+        """Return when the last request of each draining instance that is busy will be answered, by pool and id."""
+        now_s = self._clock.elapsed_s
+        return {
+            key: each.busy_until_s
+            for key, each in self._watched.items()
+            if each.member.draining and each.busy_until_s > now_s
+        }
+
     def _requests(self, watched: Watched) -> int:
-        instance_id = watched.member.instance_id
-        if not watched.member.draining:
-            return 1 if watched.seen is Seen.HEALTHY else 0
-        machine = self._hosts.machines.get(instance_id)
-        drain_s = machine.behaviour.drain_s if machine else 0.0
-        return 1 if self._clock.elapsed_s - watched.since_s < drain_s else 0
+        if watched.member.draining:
+            return int(watched.busy_until_s > self._clock.elapsed_s)
+        return int(watched.seen is Seen.HEALTHY)
 
     def _check(self, pool: Pool, instance_id: str, watched: Watched) -> None:
         while watched.next_check_s <= self._clock.elapsed_s:

@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +20,22 @@ from typing import Any
 from .clock import VirtualClock
 from .faults import Faults
 from .models import Behaviour, ModelBalancers, ModelHosts
+from .traffic import Traffic
 
 REGION = "us-east-1"
+
+
+class Here(Executor):
+    """Does what it is given at once: where time is virtual there is nothing to wait for."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call, and keep the outcome."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 class SimulatedCloud:
@@ -30,10 +45,11 @@ class SimulatedCloud:
     :param hosts: the machines; script here when they boot, turn healthy or die.
     :param balancers: the load balancers; ask here who serves.
     :param faults: throttling and missing capacity.
+    :param traffic: requests that come in all the time; ask here which failed.
     """
 
     def __init__(self, seed: int = 0) -> None:
-        from .cloud import Cloud, Here
+        from .cloud import Cloud
 
         self.clock = VirtualClock()
         self.hosts = ModelHosts(self.clock)
@@ -48,7 +64,12 @@ class SimulatedCloud:
             faults=self.faults,
             workers=Here(),
         )
-        self.clock.on_step = self.cloud.tick
+        self.traffic = Traffic(self.clock, self.hosts, self.balancers)
+        self.clock.on_step = self._step
+
+    def _step(self) -> None:
+        self.cloud.tick()
+        self.traffic.flow()
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of this cloud. One made with ``boto3.client`` works as well, while it is open."""
@@ -60,6 +81,18 @@ class SimulatedCloud:
         """Register an image whose machines behave so; return its id."""
         self.hosts.images[image_id] = behaviour
         return self.cloud.add_image(image_id, name or f"image-{image_id}", tags)
+
+    def ask(self, addresses: Mapping[str, str]) -> dict[str, tuple[bool, str]]:
+        """Ask applications for their health, as a release asks over HTTP.
+
+        :param addresses: address by instance id.
+        :returns: whether each answered 200, and in words what it answered otherwise.
+        """
+        answers = {instance_id: self.hosts.answer(address) for instance_id, address in addresses.items()}
+        return {
+            instance_id: (status == 200, "" if status == 200 else f"answers: {status or 'connection refused'}")
+            for instance_id, status in answers.items()
+        }
 
     def sound_alarm(self, policy: str) -> None:
         """Let a CloudWatch alarm breach that a group's scaling policy listens to.
@@ -98,14 +131,21 @@ def simulated_cloud(seed: int = 0) -> Iterator[SimulatedCloud]:
 
 @contextmanager
 def _waits_of_boto(clock: VirtualClock) -> Iterator[None]:
-    """Let boto3 wait in virtual time before it tries a throttled call again."""
+    """Let boto3 wait in virtual time before it tries a throttled call again.
+
+    The rate limit that its adaptive mode puts on itself waits in real time and outlives a cloud: it is off.
+    """
     import time
     from unittest.mock import patch
 
     import botocore.endpoint
+    from botocore.retries.bucket import TokenBucket
 
     virtual = SimpleNamespace(**{**vars(time), "sleep": clock.sleep})
-    with patch.object(botocore.endpoint, "time", virtual):
+    with (
+        patch.object(botocore.endpoint, "time", virtual),
+        patch.object(TokenBucket, "acquire", lambda _self, amount=1, block=True: bool(amount and block)),
+    ):
         yield
 
 

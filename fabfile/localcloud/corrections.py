@@ -1,0 +1,112 @@
+"""Every correction of moto by name: what takes the place of what while the local cloud is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import moto.autoscaling.models as moto_autoscaling
+import moto.core.errors as moto_errors
+import moto.core.responses as moto_responses
+import moto.core.serialize as moto_serialize
+import moto.ec2.models as moto_ec2
+import moto.ec2.models.amis as moto_amis
+import moto.ec2.models.instances as moto_instances
+import moto.ec2.models.key_pairs as moto_key_pairs
+import moto.ec2.models.launch_templates as moto_launch_templates
+import moto.elb.models as moto_elb
+import moto.elbv2.models as moto_elbv2
+import moto.s3.models as moto_s3
+import moto.ssm.models as moto_ssm
+from moto.autoscaling.responses import AutoScalingResponse
+from moto.core.exceptions import ServiceException
+from moto.core.responses import ActionResult, BaseResponse
+from moto.core.utils import method_names_from_class
+from moto.ec2.responses.general import General
+from moto.ec2.responses.instances import InstanceResponse
+from moto.ec2.responses.launch_templates import LaunchTemplates
+from moto.elb.responses import ELBResponse
+
+from . import classic, group_answers, images, instances, quicker, targets, templates
+from .group_rules import GroupRules
+from .groups import Group
+from .instances import Instance, InstanceRules
+
+if TYPE_CHECKING:
+    from .cloud import Cloud
+
+ABSENT = object()  # stands for what moto does not have
+CLOCKED = (moto_instances, moto_amis, moto_launch_templates, moto_key_pairs, moto_s3, moto_ssm, moto_responses)
+THROTTLING = {"ec2": "RequestLimitExceeded"}  # elsewhere: Throttling
+
+
+class Ec2Rules(InstanceRules, images.ImageRules):
+    """EC2, corrected."""
+
+
+def swaps(cloud: Cloud) -> list[tuple[Any, str, Any]]:
+    """Name every correction: ``(owner, attribute, what takes its place)``."""
+    return [
+        (moto_ec2.ec2_backends, "backend", _bound(Ec2Rules, cloud)),
+        (moto_elb.elb_backends, "backend", _bound(classic.ClassicRules, cloud)),
+        (moto_elbv2.elbv2_backends, "backend", _bound(targets.TargetRules, cloud)),
+        (moto_autoscaling.autoscaling_backends, "backend", _bound(GroupRules, cloud)),
+        (moto_instances, "Instance", Instance),
+        (moto_elb, "LoadBalancer", classic.LoadBalancer),
+        (moto_elbv2, "FakeTargetGroup", targets.TargetGroup),
+        (moto_autoscaling, "FakeAutoScalingGroup", Group),
+        (moto_errors, "COMMON_ERROR_CODES", [*moto_errors.COMMON_ERROR_CODES, "Throttling"]),
+        (BaseResponse, "call_action", _throttling(cloud, BaseResponse.call_action)),
+        *((module, "utcnow", cloud.utcnow) for module in CLOCKED),
+        (moto_serialize.XFormedAttributePicker, "__call__", quicker.pick),
+        (moto_serialize, "xmltodict", SimpleNamespace(unparse=quicker.write_xml)),
+        (moto_responses, "method_names_from_class", cache(method_names_from_class)),
+        *((InstanceResponse, each.__name__, each) for each in (instances.run_instances,)),
+        *((General, each.__name__, each) for each in (instances.get_console_output,)),
+        *(
+            (LaunchTemplates, each.__name__, each)
+            for each in (templates.create_launch_template_version, templates.describe_launch_template_versions)
+        ),
+        *(
+            (ELBResponse, each.__name__, each)
+            for each in (
+                classic.describe_instance_health,
+                classic.register_instances_with_load_balancer,
+                classic.deregister_instances_from_load_balancer,
+            )
+        ),
+        *(
+            (AutoScalingResponse, each.__name__, each)
+            for each in (
+                group_answers.update_auto_scaling_group,
+                group_answers.delete_auto_scaling_group,
+                group_answers.describe_scaling_activities,
+                group_answers.describe_load_balancer_target_groups,
+                group_answers.describe_load_balancers,
+                group_answers.disable_metrics_collection,
+                group_answers.describe_instance_refreshes,
+            )
+        ),
+    ]
+
+
+def _bound(rules: type[Any], cloud: Cloud) -> type[Any]:
+    """Make a backend class that knows its cloud, in the module where moto looks for the service's URLs."""
+    service = next(base.__module__ for base in rules.__mro__ if base.__module__.startswith("moto."))
+    module = ".".join([*service.split(".")[:2], "models"])
+    return type(rules.__name__, (rules,), {"cloud": cloud, "__module__": module})
+
+
+def _throttling(cloud: Cloud, call_action: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def call(self: BaseResponse) -> Any:
+        service = self.service_name or ""
+        if not cloud.faults.throttles(self._get_action(), cloud.time_s()):
+            return call_action(self)
+        # moto reads the service off the module of an error.
+        module = {"__module__": f"moto.{service}.exceptions"}
+        error: type[ServiceException] = type("Throttled", (ServiceException,), module)
+        return self.serialized(ActionResult(error(THROTTLING.get(service, "Throttling"), "Rate exceeded")))
+
+    return call
