@@ -96,11 +96,12 @@ def _ensure_process(place: Place, docker: Dockerd, images: list[str]) -> Popen[b
         if other := saved.differences(place):
             raise Refusal(f"the lab at port {place.port} runs with {', '.join(other)}: fab lab.down first")
         return None
-    reason = life.why_not_up(place, docker, [place.base_image, *images])
-    if reason is not None:
+    if reason := life.why_not_here(docker):
         raise Refusal(reason)
     if life.remove(place.port, docker):
         print("lab: removed what an earlier one, which did not end properly, left behind")
+    if reason := life.why_not_up(place, docker, [place.base_image, *images]):
+        raise Refusal(reason)
     return life.start(place, docker)
 
 

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from ipaddress import IPv4Network
@@ -43,18 +43,22 @@ def pid_of(port: int) -> int | None:
     return int(said["pid"]) if isinstance(said, dict) and said.get("port") == port else None
 
 
+def why_not_here(docker: Dockerd) -> str | None:
+    """Tell why this machine can have no lab at all, in one line with the way out; None when it can."""
+    return _why_not_linux() or docker.why_no_answer() or _why_no_haproxy()
+
+
 def why_not_up(place: Place, docker: Dockerd, images: list[str]) -> str | None:
-    """Tell why a lab that does not run yet could not be started, in one line with the way out; None when it can."""
-    reasons: list[Callable[[], str | None]] = [
-        _why_not_linux,
-        docker.why_no_answer,
-        _why_no_haproxy,
-        *(lambda image=image: _why_no_image(docker, image) for image in images),
-        lambda: _why_port_taken(place.port),
-        lambda: _why_network_taken(place, docker),
-        lambda: _why_no_balancer_socket(place),
-    ]
-    return next((reason for ask in reasons if (reason := ask()) is not None), None)
+    """Tell why a lab could not be started, in one line with the way out; None when it can.
+
+    What an earlier lab at the same port left behind has to be removed before.
+    """
+    return (
+        next((reason for image in images if (reason := _why_no_image(docker, image))), None)
+        or _why_port_taken(place.port)
+        or _why_network_taken(place, docker)
+        or _why_no_balancer_socket(place)
+    )
 
 
 def start(place: Place, docker: Dockerd) -> subprocess.Popen[bytes]:
