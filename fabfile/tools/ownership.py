@@ -77,5 +77,10 @@ def _start_of(pid: int) -> int | None:
         except (FileNotFoundError, ProcessLookupError):
             return None
         return None if state in "ZX" else int(fields[18])
+    return start_by_ps(pid)
+
+
+def start_by_ps(pid: int) -> int | None:
+    """Return when a process started as `ps` tells it, to the second, for systems without /proc such as macOS."""
     listed = run(["ps", "-o", "lstart=", "-p", str(pid)], env={"LC_ALL": "C"}, check=False).stdout.strip()
     return int(time.mktime(time.strptime(listed, "%a %b %d %H:%M:%S %Y"))) if listed else None
