@@ -8,9 +8,8 @@ from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from ..plan import release as acts
-from ..plan.fleet import RELEASE_TAG, STANDBY_TAG, Facts
+from ..plan.fleet import RELEASE_TAG, STANDBY_TAG
 from ..plan.release import Act, Record
-from ..plan.sides import COMMITTED
 from ..tools import autoscaling, ec2
 
 if TYPE_CHECKING:
@@ -31,16 +30,6 @@ class Hands:
     def __init__(self, settings: Settings, works: Works) -> None:
         self._settings = settings
         self._works = works
-
-    def intend(self, act: Act, record: Record, facts: Facts) -> Record:
-        """Write down, before an act, what cannot be found out after it."""
-        if isinstance(act, acts.PrepareGroup):
-            return replace(
-                record, prepared=True, raised_max=act.max, paused=act.pause - facts.group.suspended | record.paused
-            )
-        if isinstance(act, acts.Retire) and record.undo is None:
-            return replace(record, marks=tuple({**dict(record.marks), COMMITTED: facts.at}.items()))
-        return record
 
     @singledispatchmethod
     def do(self, act: Act, record: Record) -> Record:
@@ -81,7 +70,7 @@ class Hands:
 
     @do.register
     def _(self, act: acts.PrepareGroup, record: Record) -> Record:
-        autoscaling.set_maximum(self._settings, act.max)
+        autoscaling.set_size(self._settings, maximum=act.max)
         autoscaling.pause(self._settings, act.pause)
         return record
 
@@ -124,7 +113,6 @@ class Hands:
 
     @do.register
     def _(self, act: acts.RestoreGroup, record: Record) -> Record:
-        if act.max is not None:
-            autoscaling.set_maximum(self._settings, act.max)
+        autoscaling.set_size(self._settings, maximum=act.max, desired=act.desired)
         autoscaling.resume(self._settings, act.resume)
         return record

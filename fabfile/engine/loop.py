@@ -16,6 +16,7 @@ from invoke.exceptions import Exit
 
 from ..plan.decide import decide
 from ..plan.fleet import Facts
+from ..plan.ledger import intend
 from ..plan.outcome import NotRestored
 from ..plan.release import Act, Done, Ending, Goal, Record, Refuse, Stuck, Undo, Undone, Wait
 from .act import Hands
@@ -106,7 +107,7 @@ class Loop:
         return self._observer.look(record.id, record.launched, record.image_id)
 
     def _act(self, act: Act, record: Record, facts: Facts) -> Record:
-        record = self._write(self._hands.intend(act, record, facts))
+        record = self._write(intend(act, record, facts))
         self._screen.acting(act, facts)
         try:
             done = self._hands.do(act, record)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..plan.decide import begin
+from ..plan.ledger import COMMITTED
 from ..plan.outcome import Refusal
 from ..plan.release import Done, Ending, Goal, Kind, Record, Refuse
-from ..plan.sides import COMMITTED
 from ..tools.s3 import Bucket
 from .act import Hands, Works
 from .journal import Journal

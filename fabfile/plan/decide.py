@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from .fleet import Facts, Health, Instance, Lifecycle, Power, holds
+from .ledger import demand
 from .release import (
     Act,
     Attach,
@@ -133,6 +134,7 @@ def _serve(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | N
     """Walk the one road: warm, migrate, attach, healthy, point, standby, drain, soak, retire, restore."""
     return (
         _turn_back(side, record, facts)
+        or _lost(side, goal, record, facts)
         or _launch(side, goal, record, facts)
         or _migrate(side, goal, record)
         or _warm(side, goal, record, facts)
@@ -156,6 +158,19 @@ def _turn_back(side: Side, record: Record, facts: Facts) -> Act | None:
         return point
     ours = [i.id for i in side.stay if i.lifecycle is Lifecycle.STANDBY and i.standby == record.id]
     return ExitStandby(tuple(ours[:IDS_A_CALL])) if ours else None
+
+
+def _lost(side: Side, goal: Goal, record: Record, facts: Facts) -> Undo | None:
+    """Turn back at once when a new instance that served is lost while the old fleet still rests."""
+    if not side.forward or is_committed(record) or record.mark("soak") is None:
+        return None
+    gone = [i for i in record.attached if i not in facts.instances or not facts.instances[i].alive]
+    if gone:
+        return Undo(f"{gone[0]} was lost while the new fleet was watched", tuple(gone))
+    sick = [
+        i for i in side.active if holds(facts, goal.confirmations, lambda look, i=i: not look.healthy_everywhere(i.id))
+    ]
+    return Undo(f"lost health: {why_unhealthy(sick[0], facts)}", tuple(i.id for i in sick)) if sick else None
 
 
 def _launch(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:
@@ -220,7 +235,7 @@ def _warm(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | No
     if not cold:
         return None
     what = f"{len(side.outside) - len(cold)} of {len(side.outside)} new instances answer"
-    wait = _wait(what, "warm", goal.warm_within_s, record, facts, cold)
+    wait = _wait(what, "warm" if side.forward else "undo warm", goal.warm_within_s, record, facts, cold)
     if facts.at < (wait.until or facts.at):
         return wait
     first = cold[0]
@@ -246,9 +261,16 @@ def _why_cold(instance: Instance) -> str:
 def _prepare(side: Side, record: Record, facts: Facts, room: int = 0) -> Act | None:
     """Make room and pause, once, and only if the group is about to be changed."""
     needed = room or len(side.outside)
-    if record.prepared or not needed:
+    group = facts.group
+    if not needed:
         return None
-    return PrepareGroup(max=facts.group.max + needed, pause=PAUSED - facts.group.suspended)
+    if not record.prepared:
+        return PrepareGroup(max=group.max + needed, pause=PAUSED - group.suspended)
+    # Written down but never done: we died in between, and nobody else touched the maximum.
+    undone = group.max == record.before.max and record.raised_max != group.max
+    if record.raised_max is not None and undone and not record.attached and not record.recalled:
+        return PrepareGroup(max=record.raised_max, pause=record.paused)
+    return None
 
 
 def _protect(side: Side, record: Record) -> Act | None:
@@ -361,6 +383,10 @@ def _restore(side: Side, record: Record, facts: Facts) -> Act | None:
     if not record.prepared:
         return None
     group = facts.group
+    wanted = demand(record, facts)
+    # A new instance that died in the group left its place to a replacement, or a rebalancing one to nobody.
+    if group.desired != wanted <= len(side.active):
+        return RestoreGroup(None, frozenset(), wanted)
     shielded = [
         i.id
         for i in side.active

@@ -10,8 +10,8 @@ from functools import singledispatch
 from . import release as acts
 from .decide import decide
 from .fleet import Balancer, Facts, Health, Image, Instance, Lifecycle, Power, Registration
+from .ledger import intend
 from .release import Act, Done, Goal, Record, Refuse, Stuck, Undo, Undone, Wait
-from .sides import COMMITTED
 
 # Roughly what EC2 takes, for the estimate alone; nothing waits by these.
 BOOT_S = 60
@@ -101,7 +101,7 @@ def calls_of(decision: Act | Wait) -> tuple[str, ...]:
 
 
 def _restoring(act: acts.RestoreGroup) -> Iterator[str]:
-    if act.max is not None:
+    if act.max is not None or act.desired is not None:
         yield "autoscaling:UpdateAutoScalingGroup"
     if act.resume:
         yield "autoscaling:ResumeProcesses"
@@ -131,11 +131,7 @@ def _written(act: Act, record: Record, facts: Facts) -> Record:
             return replace(record, template_version="(new)")
         case acts.Migrate():
             return replace(record, migrated=True)
-        case acts.PrepareGroup():
-            return replace(record, prepared=True, raised_max=act.max, paused=act.pause)
-        case acts.Retire():
-            return replace(record, marks=(*record.marks, (COMMITTED, facts.at)))
-    return record
+    return intend(act, record, facts)
 
 
 @singledispatch
@@ -224,8 +220,10 @@ def _(act: acts.Terminate, facts: Facts) -> Facts:
 
 @predict.register
 def _(act: acts.RestoreGroup, facts: Facts) -> Facts:
-    maximum = facts.group.max if act.max is None else act.max
-    return replace(facts, group=replace(facts.group, max=maximum, suspended=facts.group.suspended - act.resume))
+    group = facts.group
+    maximum = group.max if act.max is None else act.max
+    desired = group.desired if act.desired is None else act.desired
+    return replace(facts, group=replace(group, max=maximum, desired=desired, suspended=group.suspended - act.resume))
 
 
 def _each(facts: Facts, ids: tuple[str, ...], **changes: object) -> Facts:

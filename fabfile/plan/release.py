@@ -74,6 +74,10 @@ class Record:
     undo: str | None = None
     failures: int = 0
     launched: tuple[str, ...] = ()
+    attached: tuple[str, ...] = ()
+    recalled: tuple[str, ...] = ()
+    rested: tuple[str, ...] = ()
+    trimmed: int = 0
 
     def mark(self, name: str) -> datetime | None:
         """Return when something first happened."""
@@ -189,10 +193,11 @@ class Terminate(Act):
 
 @dataclass(frozen=True)
 class RestoreGroup(Act):
-    """Put back the settings that PrepareGroup changed; None leaves the maximum to whoever changed it meanwhile."""
+    """Put back what the release changed in the group; None leaves a number as it is."""
 
     max: int | None
     resume: frozenset[str]
+    desired: int | None = None
 
 
 @dataclass(frozen=True)

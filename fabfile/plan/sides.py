@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .fleet import Facts, Instance, Lifecycle, Template
+from .ledger import COMMITTED, demand
 from .release import Record
-
-COMMITTED = "committed"
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,14 @@ def is_committed(record: Record) -> bool:
 
 
 def new_side(record: Record, facts: Facts) -> Side:
+    """Return the fleet seen forward: the new instances stay."""
     new, old = _both_sides(record, facts)
     template = Template(record.before.template.id, record.template_version or "")
     return Side(new, old, template, record.image_id or "", forward=True)
 
 
 def old_side(record: Record, facts: Facts) -> Side:
+    """Return the fleet seen on the way back: the old instances stay."""
     new, old = _both_sides(record, facts)
     return Side(old, new, record.before.template, record.before.image_id, forward=False)
 
@@ -57,25 +58,6 @@ def _both_sides(record: Record, facts: Facts) -> tuple[tuple[Instance, ...], tup
             continue
         (new if instance.image_id == record.image_id else old).append(instance)
     return tuple(new), tuple(old)
-
-
-def demand(record: Record, facts: Facts) -> int:
-    """Return how many instances the fleet needs now: what it had, or more if autoscaling asked for more meanwhile.
-
-    The group's desired capacity counts the instances that we attached and misses those that we put in Standby; the
-    rest of it is autoscaling's own wish. It is never followed downwards during a release: with both fleets in
-    service each instance has half the load, and a policy would shrink the group for no good reason.
-    """
-    new, old = _both_sides(record, facts)
-    attached = sum(
-        1
-        for i in new
-        if i.lifecycle in (Lifecycle.IN_SERVICE, Lifecycle.PENDING) and (i.release == record.id or i.standby)
-    )
-    standing_by = sum(
-        1 for i in old if i.lifecycle in (Lifecycle.STANDBY, Lifecycle.ENTERING_STANDBY) and i.standby == record.id
-    )
-    return max(record.wanted, facts.group.desired - attached + standing_by)
 
 
 def is_settled(side: Side, record: Record) -> bool:

@@ -121,7 +121,8 @@ def _(act: acts.Terminate, facts: Facts) -> str:
 
 @describe.register
 def _(act: acts.RestoreGroup, facts: Facts) -> str:
-    parts = [] if act.max is None else [f"maximum {act.max}"]
+    numbers = {"maximum": act.max, "desired": act.desired}
+    parts = [f"{name} {number}" for name, number in numbers.items() if number is not None]
     if act.resume:
         parts.append(f"resume {', '.join(sorted(act.resume))}")
     return f"put {facts.group.name} back: {', '.join(parts)}"

@@ -171,9 +171,12 @@ def point_group(settings: Settings, template: Template) -> None:
     )
 
 
-def set_maximum(settings: Settings, maximum: int) -> None:
-    """Set a group's maximum size."""
-    client("autoscaling", settings).update_auto_scaling_group(AutoScalingGroupName=settings.group, MaxSize=maximum)
+def set_size(settings: Settings, *, maximum: int | None = None, desired: int | None = None) -> None:
+    """Set a group's maximum size, its desired capacity, or both in one call; None leaves a number as it is."""
+    sizes = {"MaxSize": maximum, "DesiredCapacity": desired}
+    given = {key: value for key, value in sizes.items() if value is not None}
+    if given:
+        client("autoscaling", settings).update_auto_scaling_group(AutoScalingGroupName=settings.group, **given)
 
 
 def pause(settings: Settings, processes: Iterable[str]) -> None:

@@ -94,6 +94,11 @@ def record(**changes: object) -> Record:
     return replace(running, **changes)  # type: ignore[arg-type]
 
 
+def cutover(**changes: object) -> Record:
+    """Make a record in which two new instances are in the group already."""
+    return replace(record(prepared=True, raised_max=12, attached=("i-new1", "i-new2")), **changes)  # type: ignore[arg-type]
+
+
 def marked(name: str, ago_s: float) -> tuple[tuple[str, datetime], ...]:
     return ((name, NOW - timedelta(seconds=ago_s)),)
 
@@ -210,7 +215,7 @@ def shielded(number: int) -> Instance:
 
 
 def test_does_not_point_autoscaling_before_every_id_is_healthy_twice() -> None:
-    prepared = record(prepared=True, raised_max=12)
+    prepared = cutover()
     fleet = (shielded(1), shielded(2), attached(1), attached(2))
     assert isinstance(decide(goal(), prepared, facts(*fleet, sick=("i-new2",))), Wait)
     assert isinstance(decide(goal(), prepared, facts(*fleet, looks=1)), Wait)
@@ -218,14 +223,14 @@ def test_does_not_point_autoscaling_before_every_id_is_healthy_twice() -> None:
 
 
 def test_counts_no_other_instance_in_place_of_a_sick_one() -> None:
-    prepared = record(prepared=True, raised_max=12)
+    prepared = cutover()
     extra = new(3, lifecycle=Lifecycle.IN_SERVICE, release=None, protected=True)
     look = facts(shielded(1), shielded(2), attached(1), attached(2), extra, sick=("i-new2",))
     assert isinstance(decide(goal(), prepared, look), Wait)
 
 
 def test_says_which_load_balancer_refuses_which_instance_when_it_turns_back() -> None:
-    late = record(prepared=True, raised_max=12, marks=marked("healthy", 301))
+    late = cutover(marks=marked("healthy", 301))
     look = facts(shielded(1), shielded(2), attached(1), attached(2), sick=("i-new2",))
     decision = decide(goal(), late, look)
     assert isinstance(decision, Undo)
@@ -233,7 +238,7 @@ def test_says_which_load_balancer_refuses_which_instance_when_it_turns_back() ->
 
 
 def test_takes_no_old_instance_out_while_a_new_one_is_sick() -> None:
-    pointed = record(prepared=True, raised_max=12)
+    pointed = cutover()
     fleet = (shielded(1), shielded(2), attached(1), attached(2))
     look = facts(*fleet, sick=("i-new1",), template=NEW, pinned="8")
     assert isinstance(decide(goal(), pointed, look), Wait)
@@ -242,12 +247,14 @@ def test_takes_no_old_instance_out_while_a_new_one_is_sick() -> None:
 def test_leaves_instances_in_standby_that_somebody_else_put_there() -> None:
     foreign = old(9, lifecycle=Lifecycle.STANDBY, standby=None)
     look = facts(attached(1), attached(2), foreign, template=NEW, pinned="8")
-    forecast = foresee(goal(), record(prepared=True, raised_max=12), look, drain_s=0)
+    forecast = foresee(goal(), cutover(), look, drain_s=0)
     assert not [s for s in forecast.steps if isinstance(s.what, acts.Retire)]
 
 
 def test_undoes_to_the_old_fleet_and_removes_only_its_own() -> None:
-    undoing = record(prepared=True, raised_max=12, paused=frozenset({"AZRebalance"}), undo="sick")
+    undoing = record(
+        prepared=True, raised_max=12, attached=("i-new1", "i-new2"), paused=frozenset({"AZRebalance"}), undo="sick"
+    )
     look = facts(
         shielded(1), shielded(2), attached(1), attached(2), max=12, desired=4, suspended=frozenset({"AZRebalance"})
     )
@@ -259,7 +266,7 @@ def test_undoes_to_the_old_fleet_and_removes_only_its_own() -> None:
 
 
 def test_brings_the_old_fleet_back_from_standby_before_the_new_one_goes() -> None:
-    undoing = record(prepared=True, raised_max=12, undo="alarm")
+    undoing = cutover(rested=("i-old1", "i-old2"), undo="alarm")
     resting = [old(n, lifecycle=Lifecycle.STANDBY, standby="r1", protected=True) for n in (1, 2)]
     look = facts(*resting, attached(1), attached(2), template=NEW, pinned="8")
     names = story(foresee(goal(), undoing, look, drain_s=0))
@@ -275,13 +282,17 @@ def test_only_terminates_what_was_never_attached() -> None:
 
 
 def test_stops_for_a_person_when_only_the_new_fleet_can_serve() -> None:
-    stuck = record(prepared=True, raised_max=12, undo="alarm", marks=marked("undo healthy", 301))
+    stuck = record(
+        prepared=True, raised_max=12, attached=("i-new1", "i-new2"), undo="alarm", marks=marked("undo healthy", 301)
+    )
     look = facts(shielded(1), shielded(2), attached(1), attached(2), sick=("i-old1", "i-old2"))
     assert isinstance(decide(goal(), stuck, look), Stuck)
 
 
 def test_removes_a_new_fleet_that_serves_nobody_even_if_the_old_one_is_sick() -> None:
-    late = record(prepared=True, raised_max=12, undo="sick", marks=marked("undo healthy", 301))
+    late = record(
+        prepared=True, raised_max=12, attached=("i-new1", "i-new2"), undo="sick", marks=marked("undo healthy", 301)
+    )
     look = facts(shielded(1), shielded(2), attached(1), attached(2), sick=("i-old1", "i-new1", "i-new2"), desired=4)
     assert isinstance(decide(goal(), late, look), acts.EnterStandby)
 
@@ -304,7 +315,7 @@ def test_rolls_back_from_a_warm_fleet_without_starting_anything() -> None:
 
 def test_returns_a_warm_fleet_to_standby_when_its_rollback_is_undone() -> None:
     warm = [attached(n, standby="r0", release="r0") for n in (1, 2)]
-    undoing = record(prepared=True, raised_max=12, undo="alarm", kind=Kind.ROLLBACK)
+    undoing = record(prepared=True, raised_max=12, recalled=("i-new1", "i-new2"), undo="alarm", kind=Kind.ROLLBACK)
     look = facts(shielded(1), shielded(2), *warm)
     names = story(foresee(goal(), undoing, look, drain_s=0))
     assert "EnterStandby" in names
@@ -313,12 +324,17 @@ def test_returns_a_warm_fleet_to_standby_when_its_rollback_is_undone() -> None:
 
 def test_leaves_a_maximum_alone_that_somebody_changed_meanwhile() -> None:
     look = facts(attached(1), attached(2), template=NEW, pinned="8", max=40)
-    forecast = foresee(goal(), record(prepared=True, raised_max=12), look, drain_s=0)
+    forecast = foresee(goal(), cutover(), look, drain_s=0)
     assert "RestoreGroup" not in story(forecast)
 
 
 def test_never_turns_back_once_old_instances_were_let_go() -> None:
-    committed = record(prepared=True, raised_max=12, marks=(*marked("committed", 10), *marked("steady", 999)))
+    committed = record(
+        prepared=True,
+        raised_max=12,
+        attached=("i-new1", "i-new2"),
+        marks=(*marked("committed", 10), *marked("steady", 999)),
+    )
     look = facts(attached(1), attached(2), sick=("i-new1",), template=NEW, pinned="8")
     assert not isinstance(decide(goal(), committed, look), Undo)
 
@@ -330,7 +346,7 @@ def test_gives_up_after_five_failed_calls_and_turns_back() -> None:
 def test_moves_at_most_nineteen_ids_in_one_call() -> None:
     fleet = [old(n, protected=True) for n in range(30)]
     fresh = [attached(n) for n in range(30)]
-    pointed = record(prepared=True, raised_max=80, wanted=30)
+    pointed = record(prepared=True, raised_max=80, wanted=30, attached=tuple(i.id for i in fresh))
     decision = decide(goal(), pointed, facts(*fleet, *fresh, template=NEW, pinned="8"))
     assert isinstance(decision, acts.EnterStandby)
     assert len(decision.ids) == 19

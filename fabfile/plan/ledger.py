@@ -1,0 +1,58 @@
+"""What a release writes down before each act, and what autoscaling itself wants beneath all that we moved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .fleet import Facts, Lifecycle
+from .release import Act, Attach, EnterStandby, ExitStandby, PrepareGroup, Record, RestoreGroup, Retire
+
+COMMITTED = "committed"
+
+
+def intend(act: Act, record: Record, facts: Facts) -> Record:
+    """Write down, before an act, what cannot be found out after it."""
+    match act:
+        case PrepareGroup():
+            paused = record.paused | (act.pause - facts.group.suspended)
+            return replace(record, prepared=True, raised_max=act.max, paused=paused)
+        case Attach():
+            return replace(record, attached=_joined(record.attached, act.ids))
+        case EnterStandby():
+            return replace(record, rested=_joined(record.rested, act.ids))
+        case ExitStandby():
+            before_us = tuple(i for i in act.ids if i not in record.rested)
+            return replace(record, recalled=_joined(record.recalled, before_us))
+        case Retire() if record.undo is None and record.mark(COMMITTED) is None:
+            return replace(record, marks=(*record.marks, (COMMITTED, facts.at)))
+        case RestoreGroup(desired=int() as desired):
+            return replace(record, trimmed=facts.group.desired - desired)
+    return record
+
+
+def demand(record: Record, facts: Facts) -> int:
+    """Return how many instances the fleet needs now: what it had, or more if autoscaling asked for more meanwhile.
+
+    The group's desired capacity is autoscaling's own wish plus what our acts did to it: each attached instance added
+    one, each one put in Standby took one. An instance that died kept its place, for the group replaces it. The wish is
+    never followed downwards during a release: with both fleets in service each instance has half the load, and a policy
+    would shrink the group for no good reason.
+    """
+    added_first = {*record.attached, *record.recalled}
+    moved = sum(
+        _place(instance_id, record, facts) - (0 if instance_id in added_first else 1)
+        for instance_id in {*added_first, *record.rested}
+    )
+    return max(record.wanted, facts.group.desired - moved + record.trimmed)
+
+
+def _place(instance_id: str, record: Record, facts: Facts) -> int:
+    """Return 1 if the desired capacity counts this instance, or the one that took its place; else 0."""
+    instance = facts.instances.get(instance_id)
+    if instance is None or not instance.alive:
+        return 0 if instance_id in record.rested else 1
+    return 1 if instance.lifecycle in (Lifecycle.IN_SERVICE, Lifecycle.PENDING) else 0
+
+
+def _joined(known: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*known, *more)))
