@@ -10,7 +10,8 @@ from .bake import bake
 from .build import build
 from .lab import ns as lab
 from .migrate import migrate
-from .package import apt, package, publish
+from .package import package
+from .publish import apt, publish
 from .release import release
 from .rollback import rollback
 from .status import status

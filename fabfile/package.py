@@ -1,14 +1,12 @@
-"""The stages package and publish: a Debian package of a commit's artefacts, and its way into our Apt repository."""
+"""The stage package: a Debian package of the artefacts, the service, the migrations, and what it says of itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from invoke.collection import Collection
 from invoke.context import Context
 
 from .build import artefacts_of
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from .tools.dpkg import Member
 
 FOLDER = Path("build")
-EXPIRES_SOON = timedelta(days=30)
 SCRIPTS = ("postinst", "prerm", "postrm")
 
 
@@ -31,19 +28,6 @@ def package(c: Context, version: str | None = None) -> None:
     """Make the Debian package of the commit."""
     root, settings = project_root(c), settings_for(c)
     _say_size(make_package(root, settings, version))
-
-
-@stage(
-    help={
-        "deb": "Package to publish (default: the one of the commit, in build/)",
-        "version": "Version to publish from build/ (default: that of the commit)",
-        "env": "Whose repository, where an env has its own (default: the one outside envs)",
-    }
-)
-def publish(c: Context, deb: str | None = None, version: str | None = None, env: str | None = None) -> None:
-    """Add the package to our Apt repository, signed."""
-    root, settings = project_root(c), settings_for(c, env)
-    publish_package(settings, Path(deb) if deb else _made_package(root, settings, version))
 
 
 def make_package(root: Path, settings: Settings, version: str | None = None) -> Path:
@@ -70,29 +54,14 @@ def make_package(root: Path, settings: Settings, version: str | None = None) -> 
         level = _level(migrations)
         metadata = Metadata(settings.name, version, described.sha, level.highest, level.contract_floor)
         members = list(_members(settings, artefacts, migrations, metadata))
-        path = root / FOLDER / f"{settings.name}_{version}_{settings.package.architecture}.deb"
+        path = package_path(root, settings, version)
         _write(path, settings, metadata, members, git.commit_time(root, described.sha))
     return path
 
 
-def publish_package(settings: Settings, deb: Path) -> None:
-    """Add a package to the Apt repository, unless these very bytes are there.
-
-    :raises Refusal: not a package, no key that can sign, or the version is there with other bytes.
-    """
-    from .tools import apt, gpg
-    from .tools.dpkg import read_deb
-
-    read = read_deb(deb)
-    with gpg.signing_key(settings, datetime.now(UTC)) as key:
-        if key.expires and key.expires - datetime.now(UTC) < EXPIRES_SOON:
-            _say(f"publish: the signing key runs out on {key.expires:%Y-%m-%d}; gpg --quick-set-expire renews it")
-        done = apt.publish(settings, read, key, lambda: datetime.now(UTC))
-    what = f"{read.package} {read.version}"
-    if done.already_there:
-        _say(f"publish: {what} is in {settings.apt.publish} already, with the same bytes: nothing to do")
-    else:
-        _say(f"publish: {what} is in {settings.apt.publish} ({done.filename})")
+def package_path(root: Path, settings: Settings, version: str) -> Path:
+    """Return where the package of a version is, once it is made."""
+    return root / FOLDER / f"{settings.name}_{version}_{settings.package.architecture}.deb"
 
 
 def unpack_migrations(settings: Settings, version: str, into: Path) -> Path | None:
@@ -106,25 +75,6 @@ def unpack_migrations(settings: Settings, version: str, into: Path) -> Path | No
     with TemporaryDirectory(prefix="headway-fetch-") as scratch:
         deb = apt.fetch(settings, settings.name, version, Path(scratch))
         return into if dpkg.unpack_folder(deb, migrations_folder(settings.name), into) else None
-
-
-def _made_package(root: Path, settings: Settings, version: str | None) -> Path:
-    """Return the package in build/ that is of this commit."""
-    from .plan.version import version_of, why_not_version
-    from .tools import git
-    from .tools.dpkg import read_deb
-
-    described = git.describe(root)
-    version = version or version_of(described)
-    if reason := why_not_version(version):
-        raise Refusal(reason)
-    path = root / FOLDER / f"{settings.name}_{version}_{settings.package.architecture}.deb"
-    commit = read_deb(path).fields.get("Headway-Commit", "")
-    if commit != described.sha:
-        raise Refusal(
-            f"{path}: was made of commit {commit[:12]}, this is {described.sha[:12]}; fab package makes it anew"
-        )
-    return path
 
 
 def _migrations(root: Path, settings: Settings, sha: str, scratch: Path) -> tuple[Path, ...]:
@@ -193,29 +143,3 @@ def _say_size(path: Path) -> None:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-@stage(name="list", help={"env": "Whose repository, where an env has its own (default: the one outside envs)"})
-def list_published(c: Context, env: str | None = None) -> None:
-    """List the published versions, the newest last."""
-    from .tools.apt import read_published
-
-    settings = settings_for(c, env)
-    for one in read_published(settings, settings.name):
-        commit = (one.commit or "-")[:12]
-        print(f"{one.version:<24} {commit:<12}  migration {one.migration:<6} {one.size_bytes / 1e6:8.1f} MB")
-
-
-@stage(name="key")
-def signing_key(c: Context) -> None:
-    """Make a key for signing the Apt repository, unless there is one."""
-    from .tools.gpg import make_key
-
-    settings = settings_for(c)
-    home = settings.apt.gnupg_home
-    if home is None:
-        raise Refusal("headway.apt.gnupg_home: not set; set it to a folder outside the repository, for the key alone")
-    _say(f"headway.apt.key: {make_key(Path(home).expanduser(), settings.name)}")
-
-
-apt = Collection("apt", list_published, signing_key)
