@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.util import find_spec
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from .haproxy_runtime import stop_stray
 from .place import Place, docker_network_of, folder_of
 
 _STARTED_WITHIN_S = 30
+_TURN_WITHIN_S = 60.0
 _ENDED_WITHIN_S = 10
 _WHO_PATH = "/_lab"
 _ROUTES = Path("/proc/net/route")
@@ -45,7 +47,7 @@ def pid_of(port: int) -> int | None:
 
 def why_not_here(docker: Dockerd) -> str | None:
     """Tell why this machine can have no lab at all, in one line with the way out; None when it can."""
-    return _why_not_linux() or docker.why_no_answer() or _why_no_haproxy()
+    return _why_not_linux() or docker.why_no_answer() or _why_no_haproxy() or _why_no_api()
 
 
 def why_not_up(place: Place, docker: Dockerd, images: list[str]) -> str | None:
@@ -124,19 +126,28 @@ def remove(port: int, docker: Dockerd) -> list[str]:
 def only_one(port: int) -> Iterator[None]:
     """Let one command at a time change the lab at this port.
 
-    :raises Refusal: another one is at it.
+    :raises Refusal: another one is at it, and stays.
     """
     folder = folder_of(port)
     folder.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder.parent, os.O_RDONLY)  # a lock on the folder leaves no file behind
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refusal("another lab.up or lab.down is at work; wait for it") from None
+        _wait_for_turn(handle)
         yield
     finally:
         os.close(handle)
+
+
+def _wait_for_turn(handle: int) -> None:
+    """Wait for the commands that came before: each takes some seconds, so that most turns come soon."""
+    deadline = time.monotonic() + _TURN_WITHIN_S
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise Refusal("another lab.up or lab.down is at work; wait for it") from None
+        time.sleep(0.1)
 
 
 def _end_process(folder: Path) -> bool:
@@ -201,6 +212,10 @@ def _why_not_linux() -> str | None:
 
 def _why_no_haproxy() -> str | None:
     return None if shutil.which("haproxy") else "haproxy is not installed, or not on PATH: run scripts/setup"
+
+
+def _why_no_api() -> str | None:
+    return None if find_spec("moto") else "moto is not installed: pip install 'headway[lab]'"
 
 
 def _why_no_image(docker: Dockerd, image: str) -> str | None:
