@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..plan import forecast
-from ..plan.decide import begin
+from ..plan.begin import begin
 from ..plan.outcome import Refusal
 from ..plan.release import Done, Kind, Refuse
 from .journal import Journal

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..plan.decide import begin
+from ..plan.begin import begin
 from ..plan.ledger import COMMITTED
 from ..plan.outcome import Refusal
 from ..plan.release import Done, Ending, Goal, Kind, Record, Refuse

@@ -16,13 +16,11 @@ from .release import (
     Act,
     Attach,
     BakeImage,
-    Before,
     Decision,
     Done,
     EnterStandby,
     ExitStandby,
     Goal,
-    Kind,
     LaunchInstances,
     Migrate,
     PinTemplate,
@@ -30,7 +28,6 @@ from .release import (
     PrepareGroup,
     Protect,
     Record,
-    Refuse,
     RestoreGroup,
     Retire,
     Stuck,
@@ -41,6 +38,7 @@ from .release import (
     WriteTemplateVersion,
 )
 from .sides import Side, count_missing, is_committed, is_settled, new_side, old_side
+from .wording import counted
 
 # AttachInstances, EnterStandby and their like take 20 ids in the API's prose and 19 in its length constraint
 # (https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_EnterStandby.html): the smaller one is safe.
@@ -49,58 +47,6 @@ IDS_A_CALL = 19
 PROTECTED_A_CALL = 50
 PAUSED = frozenset({"AZRebalance"})
 MAX_FAILURES = 5
-
-
-def begin(kind: Kind, version: str, facts: Facts, *, release_id: str, env: str, who: str) -> Record | Done | Refuse:
-    """Start a release: refuse what can be refused, and write down what must be put back.
-
-    :returns: the record; Done when this version already serves everywhere; Refuse with the reason and the way out.
-    """
-    group = facts.group
-    if reason := why_not_release(facts):
-        return Refuse(reason)
-    serving = [i for i in facts.instances.values() if i.lifecycle is Lifecycle.IN_SERVICE and i.alive]
-    carried = {facts.version_of(i.image_id) for i in serving}
-    if serving and carried == {version} and facts.version_of(facts.template_image) == version:
-        return Done(f"{version} already serves {group.name} on {_count(serving, 'instance')}", changed=False)
-    return Record(
-        id=release_id,
-        env=env,
-        kind=kind,
-        version=version,
-        from_version=facts.version_of(facts.template_image),
-        who=who,
-        started_at=facts.at,
-        before=Before(
-            min=group.min,
-            max=group.max,
-            desired=group.desired,
-            suspended=group.suspended,
-            template=group.template,
-            image_id=facts.template_image,
-            protected=tuple(sorted(i.id for i in serving if i.protected)),
-        ),
-        wanted=max(group.desired, len(serving)) or group.capacity or max(group.min, 1),
-    )
-
-
-def why_not_release(facts: Facts) -> str | None:
-    """Return why this group cannot be released to as it is now, with the way out; None when it can.
-
-    Attaching and leaving Standby need the Launch process, and instances join their load balancers by
-    AddToLoadBalancer (https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-suspend-resume-processes.html).
-    """
-    if facts.group.unsupported:
-        return facts.group.unsupported
-    stopped = facts.group.suspended & {"Launch", "Terminate", "AddToLoadBalancer"}
-    if stopped:
-        names = " ".join(sorted(stopped))
-        return (
-            f"{facts.group.name} has {', '.join(sorted(stopped))} suspended, which a release needs; "
-            f"resume with: aws autoscaling resume-processes --auto-scaling-group-name {facts.group.name} "
-            f"--scaling-processes {names}"
-        )
-    return None
 
 
 def decide(goal: Goal, record: Record, facts: Facts) -> Decision:
@@ -126,7 +72,7 @@ def decide(goal: Goal, record: Record, facts: Facts) -> Decision:
         return WriteTemplateVersion(record.before.template, record.image_id, token=record.id)
     return _serve(new_side(record, facts), goal, record, facts) or Done(
         f"{record.version} serves {facts.group.name} on "
-        f"{_count([i for i in new_side(record, facts).active if i.in_group], 'instance')}"
+        f"{counted(sum(i.in_group for i in new_side(record, facts).active), 'instance')}"
     )
 
 
@@ -167,9 +113,11 @@ def _lost(side: Side, goal: Goal, record: Record, facts: Facts) -> Undo | None:
     gone = [i for i in record.attached if i not in facts.instances or not facts.instances[i].alive]
     if gone:
         return Undo(f"{gone[0]} was lost while the new fleet was watched", tuple(gone))
-    sick = [
-        i for i in side.active if holds(facts, goal.confirmations, lambda look, i=i: not look.healthy_everywhere(i.id))
-    ]
+
+    def is_sick(instance: Instance) -> bool:
+        return holds(facts, goal.confirmations, lambda look: not look.healthy_everywhere(instance.id))
+
+    sick = [i for i in side.active if is_sick(i)]
     return Undo(f"lost health: {why_unhealthy(sick[0], facts)}", tuple(i.id for i in sick)) if sick else None
 
 
@@ -337,7 +285,12 @@ def _stand_by(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision 
         return None
     mark = "drain" if side.forward else "undo drain"
     wait = _wait(
-        f"{_count(on_their_way, 'instance')} to finish requests", mark, goal.drain_within_s, record, facts, on_their_way
+        f"{counted(len(on_their_way), 'instance')} to finish requests",
+        mark,
+        goal.drain_within_s,
+        record,
+        facts,
+        on_their_way,
     )
     if facts.at < (wait.until or facts.at):
         return wait
@@ -367,7 +320,9 @@ def _retire(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | 
         if i.lifecycle is Lifecycle.LEAVING or (i.release == record.id and i.power is Power.SHUTTING_DOWN)
     ]
     if going:
-        wait = _wait(f"{_count(going, 'instance')} to terminate", "retire", goal.drain_within_s, record, facts, going)
+        wait = _wait(
+            f"{counted(len(going), 'instance')} to terminate", "retire", goal.drain_within_s, record, facts, going
+        )
         return wait if facts.at < (wait.until or facts.at) else None
     return None
 
@@ -412,7 +367,3 @@ def _wait(what: str, mark: str, within_s: float, record: Record, facts: Facts, p
 def _give_up(side: Side, reason: str, blamed: Iterable[Instance]) -> Undo | Stuck:
     ids = tuple(i.id for i in blamed)
     return Undo(reason, ids) if side.forward else Stuck(reason, ids)
-
-
-def _count(things: Sequence[object], noun: str) -> str:
-    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"

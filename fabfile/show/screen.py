@@ -9,6 +9,7 @@ from functools import singledispatch
 from ..plan import release as acts
 from ..plan.fleet import Facts
 from ..plan.release import Act, Wait
+from ..plan.wording import counted
 
 
 class PlainScreen:
@@ -69,7 +70,7 @@ def _(act: acts.WriteTemplateVersion, facts: Facts) -> str:
 
 @describe.register
 def _(act: acts.LaunchInstances, facts: Facts) -> str:
-    return f"start {_instances(act.count)} of template version {act.template.version} in {act.zone}"
+    return f"start {counted(act.count, 'instance')} of template version {act.template.version} in {act.zone}"
 
 
 @describe.register
@@ -86,12 +87,12 @@ def _(act: acts.PrepareGroup, facts: Facts) -> str:
 @describe.register
 def _(act: acts.Protect, facts: Facts) -> str:
     verb = "shield" if act.protected else "stop shielding"
-    return f"{verb} {_instances(len(act.ids))} from scale-in"
+    return f"{verb} {counted(len(act.ids), 'instance')} from scale-in"
 
 
 @describe.register
 def _(act: acts.Attach, facts: Facts) -> str:
-    return f"attach {_instances(len(act.ids))}: {_ids(act.ids)}"
+    return f"attach {counted(len(act.ids), 'instance')}: {_ids(act.ids)}"
 
 
 @describe.register
@@ -101,22 +102,22 @@ def _(act: acts.PointGroup, facts: Facts) -> str:
 
 @describe.register
 def _(act: acts.EnterStandby, facts: Facts) -> str:
-    return f"drain {_instances(len(act.ids))} into Standby: {_ids(act.ids)}"
+    return f"drain {counted(len(act.ids), 'instance')} into Standby: {_ids(act.ids)}"
 
 
 @describe.register
 def _(act: acts.ExitStandby, facts: Facts) -> str:
-    return f"bring {_instances(len(act.ids))} back from Standby: {_ids(act.ids)}"
+    return f"bring {counted(len(act.ids), 'instance')} back from Standby: {_ids(act.ids)}"
 
 
 @describe.register
 def _(act: acts.Retire, facts: Facts) -> str:
-    return f"retire {_instances(len(act.ids))}: {_ids(act.ids)}"
+    return f"retire {counted(len(act.ids), 'instance')}: {_ids(act.ids)}"
 
 
 @describe.register
 def _(act: acts.Terminate, facts: Facts) -> str:
-    return f"terminate {_instances(len(act.ids))} that never served: {_ids(act.ids)}"
+    return f"terminate {counted(len(act.ids), 'instance')} that never served: {_ids(act.ids)}"
 
 
 @describe.register
@@ -126,10 +127,6 @@ def _(act: acts.RestoreGroup, facts: Facts) -> str:
     if act.resume:
         parts.append(f"resume {', '.join(sorted(act.resume))}")
     return f"put {facts.group.name} back: {', '.join(parts)}"
-
-
-def _instances(count: int) -> str:
-    return f"{count} instance{'' if count == 1 else 's'}"
 
 
 def _ids(ids: tuple[str, ...]) -> str:

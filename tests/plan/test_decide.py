@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fabfile.plan import release as acts
-from fabfile.plan.decide import begin, decide
+from fabfile.plan.begin import begin
+from fabfile.plan.decide import decide
 from fabfile.plan.fleet import (
     Balancer,
     Facts,
