@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fabfile.localcloud.docker_hosts import DockerHosts
-from fabfile.localcloud.dockerd import Dockerd
+from fabfile.localcloud.dockerd import Dockerd, DockerError
 from fabfile.localcloud.hosts import HostSpec, HostState, Power
 
 pytestmark = pytest.mark.docker
@@ -35,13 +35,21 @@ class Lab:
     def __init__(self, port: int) -> None:
         self.port = port
         self.network = f"headway-test-{port}"
-        self.prefix = f"10.{97 - port % 40}.{port % 256}"
         self.docker = Dockerd()
-        config = {"Config": [{"Subnet": f"{self.prefix}.0/24"}]}
-        labels = {"headway.test": self.network}
-        body = {"Name": self.network, "IPAM": config, "Labels": labels, "CheckDuplicate": True}
-        self.docker.call("POST", "/networks/create", body=body)
+        self.prefix = next(prefix for number in range(64) if self.takes(prefix := f"10.{30 + number}.{port % 256}"))
         self.hosts = DockerHosts(port, self.network, BASE_IMAGE)
+
+    def takes(self, prefix: str) -> bool:
+        """Make the network there, unless somebody else has it."""
+        config = {"Config": [{"Subnet": f"{prefix}.0/24"}]}
+        body = {"Name": self.network, "IPAM": config, "Labels": {"headway.test": self.network}}
+        try:
+            self.docker.call("POST", "/networks/create", body=body)
+        except DockerError as error:
+            if "overlap" not in str(error):
+                raise
+            return False
+        return True
 
     def spec(self, number: int, *, image_id: str = "ami-base", user_data: str = "", key: str | None = None) -> HostSpec:
         return HostSpec(f"i-{self.port}-{number}", image_id, f"{self.prefix}.{10 + number}", user_data, key, ())

@@ -295,6 +295,11 @@ def test_what_stands_in_the_way_is_refused_in_one_line(other: Project, variables
     assert other.traces() == []
 
 
+def test_another_system_than_linux_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    assert (life.why_not_here(Dockerd()) or "").startswith("the local cloud needs Linux")
+
+
 def test_a_taken_port_is_refused(other: Project) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", other.port))
