@@ -1,0 +1,95 @@
+"""One release at a time: who gets the lock, who is refused, whose lock is taken over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from fabfile.engine.lock import Owner, held, read_owner, why_alive
+from fabfile.plan.outcome import Refusal
+from fabfile.plan.settings import Settings
+from fabfile.tools import aws
+from fabfile.tools.identity import own_identity
+from fabfile.tools.s3 import Bucket
+
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def bucket() -> Iterator[Bucket]:
+    from moto import mock_aws
+
+    aws._client.cache_clear()
+    with mock_aws():
+        settings = Settings()
+        aws.client("s3", settings).create_bucket(Bucket="state")
+        yield Bucket(settings, "s3://state/shop")
+    aws._client.cache_clear()
+
+
+def owner(process: str, beat: datetime = NOW) -> Owner:
+    return Owner("bob", process, "release 1.0.0", NOW.isoformat(), beat.isoformat())
+
+
+def leave_lock(bucket: Bucket, of: Owner) -> None:
+    bucket.create("prod/lock.json", json.dumps(asdict(of)).encode())
+
+
+def test_is_gone_when_it_was_held(bucket: Bucket) -> None:
+    with held(bucket, "prod", who="ann", doing="release 2.0.0", ttl_s=60):
+        found = read_owner(bucket, "prod")
+        assert found is not None
+        assert (found.who, found.doing) == ("ann", "release 2.0.0")
+    assert read_owner(bucket, "prod") is None
+
+
+def test_is_gone_when_its_holder_fails(bucket: Bucket) -> None:
+    with pytest.raises(ValueError, match="trouble"), held(bucket, "prod", who="ann", doing="x", ttl_s=60):
+        raise ValueError("trouble")
+    assert read_owner(bucket, "prod") is None
+
+
+def test_refuses_a_second_one_and_says_who_has_it(bucket: Bucket) -> None:
+    with (
+        held(bucket, "prod", who="ann", doing="release 2.0.0", ttl_s=60),
+        pytest.raises(Refusal, match=r"ann is at it since .* \(release 2\.0\.0; process \d+ runs on this machine\)"),
+        held(bucket, "prod", who="bob", doing="release 3.0.0", ttl_s=60),
+    ):
+        pass
+
+
+def test_lets_two_envs_release_at_once(bucket: Bucket) -> None:
+    with (
+        held(bucket, "prod", who="ann", doing="x", ttl_s=60),
+        held(bucket, "dev", who="bob", doing="y", ttl_s=60),
+    ):
+        assert read_owner(bucket, "dev") is not None
+
+
+def test_takes_over_from_a_process_of_this_machine_that_is_gone(bucket: Bucket) -> None:
+    dead = replace(own_identity(), pid=2**22 + 1)
+    leave_lock(bucket, owner(str(dead), datetime.now(UTC)))
+    with held(bucket, "prod", who="ann", doing="x", ttl_s=60):
+        found = read_owner(bucket, "prod")
+        assert found is not None
+        assert found.who == "ann"
+
+
+def test_takes_over_from_another_machine_only_when_it_stopped_beating(bucket: Bucket) -> None:
+    far = "elsewhere/boot/1/1"
+    assert why_alive(owner(far), 60, NOW + timedelta(seconds=59)) is not None
+    assert why_alive(owner(far), 60, NOW + timedelta(seconds=61)) is None
+
+
+def test_knows_when_somebody_took_it_over(bucket: Bucket) -> None:
+    with held(bucket, "prod", who="ann", doing="x", ttl_s=0.04) as lock:
+        stored = bucket.read("prod/lock.json")
+        while stored and not bucket.replace("prod/lock.json", b'{"stolen": true}', stored.etag):
+            stored = bucket.read("prod/lock.json")
+        lock._thread.join(10)  # the next heartbeat notices, and is the last one
+        assert lock.lost
+    assert bucket.read("prod/lock.json") is not None
