@@ -88,7 +88,9 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "shop"
-        self.settings = {"FABRIC_HEADWAY_APT_GNUPG_HOME": str(folder / "gnupg")}
+        # The key of a real project lives in the CI system's secrets; this one ends with the demo.
+        self._gnupg = str(folder / "gnupg")
+        self.settings = {"FABRIC_HEADWAY_APT_GNUPG_HOME": self._gnupg}
         self._environ = {
             **os.environ,
             **self.settings,
@@ -98,14 +100,10 @@ class Project:
         }
 
     def create(self) -> None:
-        """Copy the shop, commit it as v1.0.0, and make the key that signs its packages."""
+        """Copy the shop and commit it as v1.0.0."""
         shutil.copytree(EXAMPLES / "shop", self.root, ignore=shutil.ignore_patterns("__pycache__", "dist", "build"))
         self._git("init", "--quiet", "--initial-branch=main")
         self._commit("Sell things", "v1.0.0")
-        home = Path(self.settings["FABRIC_HEADWAY_APT_GNUPG_HOME"])
-        home.mkdir(mode=0o700)
-        key = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--passphrase", "", "--quick-generate-key"]
-        self._run([*key, "The Shop <shop@example.com>", "default", "sign", "never"])
 
     def advance(self, tag: str) -> None:
         """Make the next version: apply its change, commit and tag it."""
@@ -140,8 +138,7 @@ class Project:
 
     def remove(self) -> None:
         """Stop gpg's agent and delete the folder."""
-        home = self.settings["FABRIC_HEADWAY_APT_GNUPG_HOME"]
-        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
+        subprocess.run(["gpgconf", "--homedir", self._gnupg, "--kill", "all"], check=False)
         shutil.rmtree(self.root.parent, ignore_errors=True)
 
     def _commit(self, message: str, tag: str) -> None:
@@ -202,6 +199,7 @@ def project(*, keep: bool) -> Iterator[Project]:
         title("A project, and a cloud to release it to")
         shop.create()
         say(f"the shop's repository: {shop.root}")
+        shop.fab("apt.key")
         # Exit code 2 is a refusal: a cloud that runs already is somebody's, and stays.
         code = shop.fab("lab.up", must=False)
         ours = code != 2
