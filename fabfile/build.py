@@ -54,7 +54,7 @@ def build_artefacts(root: Path, settings: Settings, commit: str = "HEAD") -> Pat
             environment={"SOURCE_DATE_EPOCH": str(git.commit_time(root, sha))},
             options=("--init", "--workdir", SOURCES),
         )
-        docker.copy_in(container, sources, SOURCES, docker.user_of(image))
+        docker.copy_in(container, sources, SOURCES, docker.user_of(run, image))
         code = docker.run_attached(container)
         if code != 0:
             raise Failed(f"build: `{settings.build.command}` failed with exit code {code}", code=code)

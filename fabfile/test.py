@@ -59,7 +59,7 @@ def run_tests(root: Path, settings: Settings, commit: str | None = None) -> None
             network=network,
             options=("--init", "--workdir", SOURCES),
         )
-        docker.copy_in(container, sources, SOURCES, docker.user_of(image))
+        docker.copy_in(container, sources, SOURCES, docker.user_of(run, image))
         code = docker.run_attached(container)
         if code != 0:
             raise Failed(f"test: `{settings.test.command}` failed with exit code {code}", code=code)

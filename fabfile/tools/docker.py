@@ -95,12 +95,13 @@ def build_image(context: Path, dockerfile: str, name: str) -> str:
     return tag
 
 
-def user_of(image: str) -> tuple[int, int]:
+def user_of(session: Session, image: str) -> tuple[int, int]:
     """Return user and group id that an image's containers run as."""
     named = run(["docker", "image", "inspect", "--format", "{{.Config.User}}", image]).stdout.strip()
     if named in {"", "root", "0", "0:0", "root:root"}:
         return 0, 0
-    asked = run(["docker", "run", "--rm", "--entrypoint", "sh", image, "-c", "id -u; id -g"]).stdout.split()
+    argv = ["docker", "run", "--rm", *session.labels(), "--entrypoint", "sh", image, "-c", "id -u; id -g"]
+    asked = run(argv).stdout.split()
     return int(asked[0]), int(asked[1])
 
 
