@@ -87,6 +87,8 @@ def _prepare(settings: Settings, version: str, root: Path) -> tuple[Content, Ord
 
     if reason := why_not_installed() or why_not_reached(settings):
         raise Refusal(reason)
+    if settings.apt.url is None:
+        raise Refusal("headway.apt.url: must be set: where instances read the Apt repository")
     roles, templates = _own_files(settings, root)
     package = find_published(settings, settings.name, version)
     base = read_base(settings)

@@ -156,7 +156,7 @@ def build(settings: Settings, order: Order, say: Callable[[str], None]) -> str:
         environment = _environment(settings, work)
         arguments = [f"-var-file={work / 'image.pkrvars.json'}", str(template)]
         _validate(template, arguments, environment)
-        output = _Output(say)
+        output = Output(say)
         code = _run(["packer", "build", "-machine-readable", *arguments], environment, output)
         if code != 0:
             raise Failed(output.explain(), code=code if code > 0 else 1)
@@ -237,7 +237,7 @@ def _validate(template: Path, arguments: list[str], environment: Mapping[str, st
         raise Refusal(f"bake: packer does not take the configuration: {text}")
 
 
-def _run(argv: list[str], environment: Mapping[str, str], output: _Output) -> int:
+def _run(argv: list[str], environment: Mapping[str, str], output: Output) -> int:
     # In a process group of its own: the terminal's Ctrl-C would reach Packer beside ours, and at the second it gives up
     # its cleanup.
     process = subprocess.Popen(
@@ -259,7 +259,7 @@ def _run(argv: list[str], environment: Mapping[str, str], output: _Output) -> in
         return process.wait()
 
 
-def _cancel(process: subprocess.Popen[str], output: _Output) -> None:
+def _cancel(process: subprocess.Popen[str], output: Output) -> None:
     """Tell Packer and Ansible once to stop, and wait for the cleanup; a second Ctrl-C leaves it all as it is."""
     output.say("cancelling: Packer removes the builder (Ctrl-C again to leave it behind)")
     with contextlib.suppress(ProcessLookupError):
@@ -301,7 +301,7 @@ def _image_id(manifest: Path) -> str:
 
 
 @dataclass
-class _Output:
+class Output:
     """What Packer and Ansible print: turned into progress for people, and into a cause when it goes wrong.
 
     The format is https://developer.hashicorp.com/packer/docs/commands#machine-readable-output.
@@ -314,6 +314,7 @@ class _Output:
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
 
     def read(self, process: subprocess.Popen[str]) -> None:
+        """Take in everything until the process closes its output."""
         for line in process.stdout or ():
             self.take(line.rstrip("\n"))
 
@@ -332,7 +333,7 @@ class _Output:
     def _take_ui(self, text: str) -> None:
         # Packer writes a line's end as it stands in Ansible's JSON: a result is one line, whatever it seems to hold.
         if (failed := _FAILED.match(_PREFIX.sub("", text))) is not None:
-            self.cause = f"{self.task}: {_reason(failed['result'])}"
+            self._fail(failed["result"])
             return
         for line in _unescape(text).splitlines():
             self._take_text(_PREFIX.sub("", line).rstrip())
@@ -340,35 +341,38 @@ class _Output:
     def _take_text(self, text: str) -> None:
         self._remember(text)
         if task := _TASK.match(text):
-            self.task = ": ".join(part for part in (task["role"], task["name"]) if part)
+            role = (task["role"] or "").rpartition("/")[2]  # the project's own roles are named by their path
+            self.task = f"{role}: {task['name']}" if role else task["name"]
             self.say(f"  {self.task}")
         else:
             for start, words in _STAGES:
                 if text.startswith(start):
                     self.say(words)
 
+    def _fail(self, result: str) -> None:
+        """Take a failed task for the cause; what its command printed says more than what Packer prints from here on."""
+        _log.debug("packer: %s", result)
+        try:
+            values = json.loads(result)
+        except ValueError:
+            values = {"msg": result}
+        printed = str(values.get("stderr") or values.get("module_stderr") or values.get("stdout") or "").splitlines()
+        message = str(values.get("msg", ""))
+        if message in ("", "non-zero return code"):
+            message = next((line for line in reversed(printed) if line.strip()), "no message")
+        self.cause = f"{self.task}: {' '.join(message.split())}"
+        self.tail = deque((line for line in printed if line.strip() != message.strip()), maxlen=TAIL_LINES)
+
     def _remember(self, text: str) -> None:
         _log.debug("packer: %s", text)
-        if text.strip():
+        if text.strip() and self.cause is None and self.error is None:
             self.tail.append(text)
 
     def explain(self) -> str:
-        """Say in one line why the bake failed, then what was printed last."""
+        """Say in one line why the bake failed, then what was printed before it did."""
         cause = self.cause or " ".join((self.error or "packer failed without a word").split())
         hint = next((f"; {advice}" for sign, advice in _HINTS if sign in cause), "")
         return "\n".join([f"bake failed: {cause[:400]}{hint}", *(f"  {line[:300]}" for line in self.tail)])
-
-
-def _reason(result: str) -> str:
-    """Return why a task failed: the module's message, or what its command printed."""
-    try:
-        values = json.loads(result)
-    except ValueError:
-        return result
-    message = str(values.get("msg", ""))
-    if message in ("", "non-zero return code"):
-        message = values.get("stderr") or values.get("stdout") or message
-    return " ".join(str(message).split()) or "no message"
 
 
 def _unescape(text: str) -> str:
