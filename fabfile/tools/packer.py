@@ -34,11 +34,13 @@ OLDEST = (1, 9)
 UNBUNDLED = (1, 10)  # from here on plugins are not in the binary: https://github.com/hashicorp/packer/issues/12660
 TEMPLATE = "ami.pkr.hcl"
 PLUGINS = "plugins.pkr.hcl"
+VARIABLES = "image.pkrvars.json"
 POLL_S = 15.0
 POLL_LOCAL_S = 1.0
 POLL_FOR_S = 3600.0  # an image of a large disk takes its time
 TAIL_LINES = 12
 
+_QUIET = {"CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"}
 _log = logging.getLogger(__name__)
 _STAGES = (
     ("Launching a source AWS instance", "starting a builder instance"),
@@ -152,19 +154,21 @@ def build(settings: Settings, order: Order, say: Callable[[str], None]) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="bake-") as folder:
         work = Path(folder)
-        template = _lay_out(settings, order, work)
-        environment = _environment(settings, work)
-        arguments = [f"-var-file={work / 'image.pkrvars.json'}", str(template)]
-        _validate(template, arguments, environment)
+        template = lay_out(settings, order, work)
+        validate(settings, template, work)
         output = Output(say)
-        code = _run(["packer", "build", "-machine-readable", *arguments], environment, output)
+        argv = ["packer", "build", "-machine-readable", f"-var-file={work / VARIABLES}", str(template)]
+        code = _run(argv, environment(settings, work), output)
         if code != 0:
             raise Failed(output.explain(), code=code if code > 0 else 1)
         return _image_id(work / "manifest.json")
 
 
-def _lay_out(settings: Settings, order: Order, work: Path) -> Path:
-    """Write what Packer reads: its configuration, our variables, Ansible's variables."""
+def lay_out(settings: Settings, order: Order, work: Path) -> Path:
+    """Write into a folder what Packer reads; return the folder of its configuration.
+
+    :param work: empty, for this bake alone, and ours alone; its path is short, as sockets are in it.
+    """
     template = work / "packer"
     template.mkdir()
     files = [TEMPLATE, PLUGINS] if version() >= UNBUNDLED else [TEMPLATE]
@@ -172,8 +176,33 @@ def _lay_out(settings: Settings, order: Order, work: Path) -> Path:
         shutil.copyfile(order.packer / name, template / name)
     (work / "cp").mkdir(mode=0o700)
     _write_private(work / "ansible.json", order.variables)
-    _write_private(work / "image.pkrvars.json", _packer_variables(settings, order, work))
+    _write_private(work / VARIABLES, _packer_variables(settings, order, work))
     return template
+
+
+def validate(settings: Settings, template: Path, work: Path) -> None:
+    """Let Packer check its configuration; fetch its plugins first, where it has none of its own.
+
+    :raises Refusal: it does not take it; one line.
+    """
+    told = environment(settings, work)
+    if (template / PLUGINS).exists():
+        run(["packer", "init", str(template)], env=told)
+    checked = run(["packer", "validate", f"-var-file={work / VARIABLES}", str(template)], env=told, check=False)
+    if checked.code != 0:
+        text = " ".join((checked.stderr.strip() or checked.stdout.strip()).split())
+        raise Refusal(f"bake: packer does not take the configuration: {text}")
+
+
+def environment(settings: Settings, work: Path) -> dict[str, str]:
+    """Return Packer's environment: ours, with temporary files (such as the builder's key) that go with the bake."""
+    told = {**os.environ, **_QUIET, "TMPDIR": str(work)}
+    credentials = made_up_credentials(settings.endpoint)
+    if credentials:
+        for name in [name for name in told if name.startswith("AWS_")]:
+            del told[name]
+        told.update({name.upper(): value for name, value in credentials.items()})
+    return told
 
 
 def _packer_variables(settings: Settings, order: Order, work: Path) -> dict[str, Any]:
@@ -214,35 +243,12 @@ def _write_private(path: Path, values: Mapping[str, Any]) -> None:
         json.dump(values, file, indent=1)
 
 
-_QUIET = {"CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"}
-
-
-def _environment(settings: Settings, work: Path) -> dict[str, str]:
-    """Return Packer's environment: ours, but its temporary files (the builder's private key!) go with the bake's."""
-    environment = {**os.environ, **_QUIET, "TMPDIR": str(work)}
-    credentials = made_up_credentials(settings.endpoint)
-    if credentials:
-        for name in [name for name in environment if name.startswith("AWS_")]:
-            del environment[name]
-        environment.update({name.upper(): value for name, value in credentials.items()})
-    return environment
-
-
-def _validate(template: Path, arguments: list[str], environment: Mapping[str, str]) -> None:
-    if (template / PLUGINS).exists():
-        run(["packer", "init", str(template)], env=environment)
-    checked = run(["packer", "validate", *arguments], env=environment, check=False)
-    if checked.code != 0:
-        text = " ".join((checked.stderr.strip() or checked.stdout.strip()).split())
-        raise Refusal(f"bake: packer does not take the configuration: {text}")
-
-
-def _run(argv: list[str], environment: Mapping[str, str], output: Output) -> int:
+def _run(argv: list[str], told: dict[str, str], output: Output) -> int:
     # In a process group of its own: the terminal's Ctrl-C would reach Packer beside ours, and at the second it gives up
     # its cleanup.
     process = subprocess.Popen(
         argv,
-        env=dict(environment),
+        env=told,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
