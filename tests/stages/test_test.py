@@ -300,6 +300,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next_one_and_a_live_run_is_not
     os.killpg(alive.pid, signal.SIGINT)
     ended(alive)
     assert left_by(alive.pid) == []
+    other.stop()
 
 
 def test_two_runs_at_once_each_have_a_database_of_their_own(with_database: Project) -> None:
