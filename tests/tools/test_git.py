@@ -103,7 +103,7 @@ def test_a_shallow_clone_is_known_as_one(root: Path, tmp_path: Path) -> None:
 def test_outside_a_repository_it_is_refused_with_a_way_out(tmp_path: Path) -> None:
     for ask in (git.describe, git.commit_of, lambda at: git.export_working_tree(at, tmp_path / "out")):
         with pytest.raises(Refusal, match="git init"):
-            ask(tmp_path)  # type: ignore[operator]
+            ask(tmp_path)
 
 
 def test_a_repository_without_a_commit_is_refused(root: Path) -> None:
@@ -158,7 +158,8 @@ def test_the_working_tree_is_exported_as_it_is_without_what_git_ignores(root: Pa
     (root / "secret").write_text("")
     (root / "dangling").symlink_to("nowhere")
     (root / "build/artefacts").mkdir(parents=True)
-    (root / "build/artefacts/old").write_text("")
+    for ours in ("artefacts/old", "artefacts.commit", "shop_1.0_all.deb"):
+        (root / "build" / ours).write_text("")
     git.export_working_tree(root, tmp_path / "out")
     assert files_of(tmp_path / "out") == [".gitignore", "a", "dangling", "new"]
     assert (tmp_path / "out/a").read_text() == "2"
