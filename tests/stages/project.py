@@ -36,12 +36,17 @@ class Ran:
     output: str
 
 
+def own_name() -> str:
+    """Return a name for a project whose images must not be another's."""
+    return f"trial-{secrets.token_hex(4)}"
+
+
 class Project:
     """A project in a folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, name: str = "trial") -> None:
         self.root = root
-        self.name = f"trial-{secrets.token_hex(4)}"
+        self.name = name
         self._started: list[subprocess.Popen[str]] = []
         root.mkdir(parents=True)
         self.git("init", "-q", "-b", "main")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stages.project import Project, left_by
+from tests.stages.project import Project, left_by, own_name
 
 pytestmark = pytest.mark.docker
 
@@ -16,7 +16,7 @@ SLIM = "FROM debian:bookworm-slim\n"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    made = Project(tmp_path / "project")
+    made = Project(tmp_path / "project", own_name())
     made.write("Dockerfile", SLIM)
     made.write("hello", "committed\n")
     made.configure(build={"command": "mkdir dist && cp hello dist/hello"})

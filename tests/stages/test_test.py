@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stages.project import WITH_PSQL, Project, ended, left_by, read_until
+from tests.stages.project import WITH_PSQL, Project, ended, left_by, own_name, read_until
 
 pytestmark = pytest.mark.docker
 
@@ -23,7 +23,7 @@ FOREVER = "echo tests run; sleep 1000 & wait"
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     """Give a project without a database."""
-    made = Project(tmp_path / "project")
+    made = Project(tmp_path / "project", own_name())
     made.write("Dockerfile", SLIM)
     made.write("case", "committed\n")
     made.configure(test={"command": "cat case"})
@@ -35,7 +35,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 @pytest.fixture
 def with_database(tmp_path: Path) -> Iterator[Project]:
     """Give a project with a database and one migration."""
-    made = Project(tmp_path / "project")
+    made = Project(tmp_path / "project", own_name())
     made.write("Dockerfile", WITH_PSQL)
     made.write("migrations/00001_orders.sql", ORDERS)
     made.configure(database={}, test={"command": 'psql "$DATABASE_URL" -tAc "SELECT count(*) + 41 FROM orders"'})
@@ -289,7 +289,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next_one_and_a_live_run_is_not
     killed.kill()
     killed.wait()
     assert len(left_by(killed.pid)) == 5  # tests, goose, postgres, network, folder
-    other = Project(tmp_path / "other")
+    other = Project(tmp_path / "other", own_name())
     other.write("Dockerfile", SLIM)
     other.configure(test={"command": "echo ok"})
     before = left_by(alive.pid)
