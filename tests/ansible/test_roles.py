@@ -37,7 +37,7 @@ class Site:
         body = {
             "Name": self.network,
             "IPAM": {"Config": [{"Subnet": f"{self.prefix}.0/24"}]},
-            "Labels": {"headway.test": self.network},
+            "Labels": {"headway.test": f"{os.getpid()}-{self.network}"},
         }
         self.docker.call("POST", "/networks/create", body=body)
         self.hosts = DockerHosts(self.port, self.network, "headway/instance:12")
