@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from invoke.context import Context
 
@@ -81,21 +82,23 @@ def _prepare(settings: Settings, version: str, root: Path) -> tuple[Content, Ord
     from .paths import data
     from .plan.image import Content, builder_tags, image_name, image_tags
     from .plan.outcome import Refusal
+    from .plan.repository import repository_url
     from .tools.apt import find_published, public_key
     from .tools.images import read_base, read_names, read_place, why_not_reached
     from .tools.packer import TEMPLATE, Order, recipe_hash, why_not_installed
 
     if reason := why_not_installed() or why_not_reached(settings):
         raise Refusal(reason)
-    if settings.apt.url is None:
-        raise Refusal("headway.apt.url: must be set: where instances read the Apt repository")
+    url = repository_url(settings) or ""
+    if not url.startswith(("http://", "https://")) or (urlsplit(url).hostname or "").startswith(("127.", "localhost")):
+        raise Refusal("headway.apt.url: must be set to where instances read the Apt repository, over http or https")
     roles, templates = _own_files(settings, root)
     package = find_published(settings, settings.name, version)
     base = read_base(settings)
     if base is None:
         owners = ", ".join(settings.bake.source_owners)
         raise Refusal(f"headway.bake.source_name: no AMI of {owners} is called {settings.bake.source_name!r}")
-    told = _variables(settings, version, public_key(settings))
+    told = _variables(settings, version, url, public_key(settings))
     recipe = [data("packer") / TEMPLATE, data("ansible"), *roles, *templates]
     content = Content(
         project=settings.name,
@@ -123,16 +126,15 @@ def _prepare(settings: Settings, version: str, root: Path) -> tuple[Content, Ord
     )
 
 
-def _variables(settings: Settings, version: str, key: str) -> dict[str, Any]:
+def _variables(settings: Settings, version: str, url: str, key: str) -> dict[str, Any]:
     """Return what Ansible's roles are told, but for paths: the project's own variables first, so that ours win."""
-    apt = settings.apt
     return {
         **settings.bake.variables,
         "app_name": settings.name,
         "app_version": version,
-        "app_apt_url": apt.url,
-        "app_apt_suite": apt.suite,
-        "app_apt_component": apt.component,
+        "app_apt_url": url,
+        "app_apt_suite": settings.apt.suite,
+        "app_apt_component": settings.apt.component,
         "app_apt_key": key,
         "app_unit": f"{settings.name}.service" if settings.package.service else "",
     }

@@ -275,6 +275,9 @@ def test_what_cannot_be_baked_is_refused_in_one_line_before_anything_starts(publ
     assert refusal(version, variables={"PATH": bare}).startswith("bake: packer is not installed")
     dead = {"FABRIC_HEADWAY_ENDPOINT": "http://127.0.0.1:1"}
     assert "http://127.0.0.1:1 does not answer" in refusal(version, variables=dead)
+    for unreachable in ("file:///srv/apt", "http://127.0.0.1:4750/apt"):
+        line = refusal(version, variables={"FABRIC_HEADWAY_APT_URL": unreachable})
+        assert line.startswith("headway.apt.url: must be set to where instances read the Apt repository")
     published.set(source_name="no-such-*")
     assert refusal(version).startswith("headway.bake.source_name: no AMI of 099720109477 is called 'no-such-*'")
     published.set(roles=["roles/missing"])
