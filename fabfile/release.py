@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
-from .stage import settings_for, stage
+from .stage import project_root, settings_for_env, stage
 
 if TYPE_CHECKING:
     from .engine.loop import Result
@@ -22,18 +22,21 @@ if TYPE_CHECKING:
         "abort": "undo the release in progress",
     }
 )
-def release(c: Context, env: str, version: str | None = None, plan: bool = False, abort: bool = False) -> None:
+def release(
+    c: Context, env: str | None = None, version: str | None = None, plan: bool = False, abort: bool = False
+) -> None:
     """Bring a version into service with no downtime; resume by the same command."""
     from .plan.release import Kind
 
-    settings = settings_for(c, env)
-    if plan or c.config.run.dry:
-        show_plan(settings, Kind.RELEASE, version or _version_of_commit())
-        return
+    settings = settings_for_env(c, env)
     if abort:
-        conclude(settings, change(settings, Kind.RELEASE, version or "", abort=True))
+        conclude(settings, change(settings, Kind.RELEASE, "", abort=True))
         return
-    conclude(settings, change(settings, Kind.RELEASE, version or _version_of_commit()))
+    target = version or _version_of_commit(c)
+    if plan or c.config.run.dry:
+        show_plan(settings, Kind.RELEASE, target)
+        return
+    conclude(settings, change(settings, Kind.RELEASE, target))
 
 
 def change(settings: Settings, kind: Kind, version: str, *, abort: bool = False) -> Result:
@@ -51,13 +54,16 @@ def change(settings: Settings, kind: Kind, version: str, *, abort: bool = False)
     if not abort and (reason := why_not_published(settings, settings.name, version)):
         raise Refusal(reason)
     clock = real_clock()
-    return operate(
-        settings,
-        Order(kind, version, who(), abort=abort),
-        works=Works(bake=lambda wanted: _bake(settings, wanted), migrate=lambda wanted: _migrate(settings, wanted)),
-        clock=clock,
-        screen=PlainScreen(clock.now),
-    )
+    works = Works(bake=lambda wanted: _bake(settings, wanted), migrate=lambda wanted: _migrate(settings, wanted))
+    order = Order(kind, version, who(), abort=abort)
+    try:
+        return operate(settings, order, works=works, clock=clock, screen=PlainScreen(clock.now))
+    except KeyboardInterrupt:
+        env = settings.env
+        print(
+            f"stopped, with traffic where it was; the same command goes on, fab release --env={env} --abort puts back"
+        )
+        raise
 
 
 def conclude(settings: Settings, result: Result) -> None:
@@ -86,8 +92,12 @@ def conclude(settings: Settings, result: Result) -> None:
 def show_plan(settings: Settings, kind: Kind, version: str) -> None:
     """Print what a release would do, from read-only calls alone."""
     from .engine.forecast import foresee
+    from .plan.outcome import Refusal
     from .show.plan import render
+    from .tools.apt import why_not_published
 
+    if reason := why_not_published(settings, settings.name, version):
+        raise Refusal(reason)
     print(render(foresee(settings, kind, version, _find_image(settings, version))))
 
 
@@ -103,13 +113,11 @@ def who() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def _version_of_commit() -> str:
-    from pathlib import Path
-
+def _version_of_commit(c: Context) -> str:
     from .plan.version import version_of
     from .tools.git import describe
 
-    return version_of(describe(Path.cwd()))
+    return version_of(describe(project_root(c)))
 
 
 def _find_image(settings: Settings, version: str) -> str | None:
@@ -119,8 +127,13 @@ def _find_image(settings: Settings, version: str) -> str | None:
 
 
 def _bake(settings: Settings, version: str) -> str:
+    """Take the newest AMI that carries the version, the very one that served if it is there; bake only without one."""
     from .bake import bake_version
 
+    found = _find_image(settings, version)
+    if found is not None:
+        print(f"  {found} carries {version}")
+        return found
     return bake_version(settings, version)
 
 

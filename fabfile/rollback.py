@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
-from .stage import settings_for, stage
+from .stage import settings_for_env, stage
 
 if TYPE_CHECKING:
     from .plan.settings import Settings
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
         "plan": "print what would happen, and touch nothing (so does fab --dry)",
     }
 )
-def rollback(c: Context, env: str, version: str | None = None, plan: bool = False) -> None:
+def rollback(c: Context, env: str | None = None, version: str | None = None, plan: bool = False) -> None:
     """Bring an earlier version back into service; never runs down-migrations."""
     from .plan.release import Kind
     from .release import change, conclude, show_plan
 
-    settings = settings_for(c, env)
+    settings = settings_for_env(c, env)
     target = version or _target(settings)
     if plan or c.config.run.dry:
         show_plan(settings, Kind.ROLLBACK, target)

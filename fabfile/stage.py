@@ -58,6 +58,20 @@ def settings_for(c: Context, env: str | None = None) -> Settings:
     return read_settings(_plain(c.config.get("headway", {})), env, os.environ)
 
 
+def settings_for_env(c: Context, env: str | None) -> Settings:
+    """Read the settings of the env that a task was given.
+
+    :raises Refusal: it was given none.
+    """
+    from .plan.outcome import Refusal
+
+    if env is None:
+        envs = sorted(_plain(c.config.get("headway", {})).get("envs", {}))
+        named = " or ".join(f"--env={each}" for each in envs) or "name one under headway.envs in fabric.yml"
+        raise Refusal(f"which env? {named}")
+    return settings_for(c, env)
+
+
 def project_root(c: Context) -> Path:
     """Return the project's folder: the one that holds its ``fabfile.py``, from wherever ``fab`` was called."""
     found = getattr(c.config, "_project_prefix", None)

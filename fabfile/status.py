@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from .stage import settings_for, stage
+from .stage import settings_for_env, stage
 
 
 @stage(help={"env": "which env, as in headway.envs"})
-def status(c: Context, env: str) -> None:
+def status(c: Context, env: str | None = None) -> None:
     """Show what runs in an env: group, versions, each instance's health, the release in progress."""
     from .engine.journal import Journal
     from .engine.lock import read_owner
@@ -16,8 +16,8 @@ def status(c: Context, env: str) -> None:
     from .engine.operate import state_of
     from .show.status import render
 
-    settings = settings_for(c, env)
+    settings = settings_for_env(c, env)
     bucket = state_of(settings)
-    record = Journal(bucket, env).read()
+    record = Journal(bucket, settings.env or "").read()
     facts = look_once(settings, record.id if record else None)
-    print(render(facts, record, read_owner(bucket, env) if record else None, addresses(settings)))
+    print(render(facts, record, read_owner(bucket, settings.env or "") if record else None, addresses(settings)))

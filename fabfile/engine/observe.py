@@ -27,6 +27,7 @@ class Observer:
         self._images: dict[str, Image] = {}
         self._last: Facts | None = None
         self._known: set[str] = set()
+        self._seen: autoscaling.GroupFacts | None = None
 
     def look(self, release_id: str | None = None, launched: tuple[str, ...] = (), image_id: str | None = None) -> Facts:
         """Read the group, its instances and those of a release, and every load balancer's word on each.
@@ -36,7 +37,7 @@ class Observer:
         :param image_id: the image that those were launched from.
         """
         settings = self._settings
-        seen = autoscaling.read_group(settings)
+        seen = self._seen = autoscaling.read_group(settings, self._seen)
         instances = ec2.read_instances(settings, [*seen.members, *launched], release_id)
         self._known |= instances.keys()
         unlisted = {i: _newborn(i, image_id or "", release_id) for i in launched if i not in self._known}

@@ -26,7 +26,7 @@ CHECK_INTERVAL_S, CHECK_TIMEOUT_S = (
     1,
 )  # AWS takes 5 s or more (and a shorter timeout); nobody waits at a laptop for realism in that
 THRESHOLD = 2
-DRAIN_S = 30
+DRAIN_S = 10
 ROOM_TO_GROW = 4  # a group's maximum, as a multiple of its capacity: a release doubles it for a while
 LONGEST_NAME = 32
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +33,13 @@ class GroupFacts:
     members: dict[str, Membership]
     target_groups: tuple[str, ...]
     classic: tuple[str, ...]
+    subnet_ids: tuple[str, ...]
 
 
-def read_group(settings: Settings) -> GroupFacts:
+def read_group(settings: Settings, last: GroupFacts | None = None) -> GroupFacts:
     """Read the env's group.
 
+    :param last: what was read before: what cannot have changed since is not read again.
     :raises Refusal: there is no such group; the message names those that there are.
     """
     autoscaling = client("autoscaling", settings)
@@ -47,23 +49,36 @@ def read_group(settings: Settings) -> GroupFacts:
         names = ", ".join(raw["AutoScalingGroupName"] for raw in page["AutoScalingGroups"]) or "none"
         raise Refusal(f"no Auto Scaling group {settings.group!r} (there are: {names}); set headway.release.group")
     raw = answer["AutoScalingGroups"][0]
-    specification = raw.get("LaunchTemplate")
-    template, image = Template("", ""), ""
-    if specification:
-        pinned = specification.get("Version", "$Default")
-        template, image = ec2.read_template(settings, specification["LaunchTemplateId"], pinned)
+    template, image = _template(settings, raw.get("LaunchTemplate"), last)
+    subnet_ids = tuple(subnet for subnet in raw.get("VPCZoneIdentifier", "").split(",") if subnet)
+    if last is not None and last.subnet_ids == subnet_ids:
+        subnets = last.group.subnets
+    else:
+        subnets = ec2.read_zones(settings, subnet_ids) if subnet_ids else {}
     return GroupFacts(
-        group=_group(settings, raw, template),
+        group=_group(raw, template, subnets),
         template_image=image,
         members={member["InstanceId"]: _membership(member) for member in raw["Instances"]},
         target_groups=tuple(raw.get("TargetGroupARNs", [])),
         classic=tuple(raw.get("LoadBalancerNames", [])),
+        subnet_ids=subnet_ids,
     )
 
 
-def _group(settings: Settings, raw: dict[str, Any], template: Template) -> Group:
+def _template(
+    settings: Settings, specification: dict[str, Any] | None, last: GroupFacts | None
+) -> tuple[Template, str]:
+    if not specification:
+        return Template("", ""), ""
+    template_id, pinned = specification["LaunchTemplateId"], specification.get("Version", "$Default")
+    # A numbered version never changes; $Latest and $Default may at any time.
+    if last is not None and last.group.template == Template(template_id, pinned):
+        return last.group.template, last.template_image
+    return ec2.read_template(settings, template_id, pinned)
+
+
+def _group(raw: dict[str, Any], template: Template, subnets: Mapping[str, str]) -> Group:
     tags = {tag["Key"]: tag["Value"] for tag in raw.get("Tags", [])}
-    subnets = [subnet for subnet in raw.get("VPCZoneIdentifier", "").split(",") if subnet]
     capacity = tags.get(CAPACITY_TAG, "")
     return Group(
         name=raw["AutoScalingGroupName"],
@@ -73,7 +88,7 @@ def _group(settings: Settings, raw: dict[str, Any], template: Template) -> Group
         template=template,
         pinned=raw.get("LaunchTemplate", {}).get("Version", ""),
         suspended=frozenset(process["ProcessName"] for process in raw.get("SuspendedProcesses", [])),
-        subnets=ec2.read_zones(settings, subnets) if subnets else {},
+        subnets=subnets,
         capacity=int(capacity) if capacity.isdigit() else None,
         protects_new=raw.get("NewInstancesProtectedFromScaleIn", False),
         tags=tuple((tag["Key"], tag["Value"]) for tag in raw.get("Tags", []) if tag.get("PropagateAtLaunch")),
@@ -81,7 +96,7 @@ def _group(settings: Settings, raw: dict[str, Any], template: Template) -> Group
     )
 
 
-def _why_unsupported(raw: dict[str, Any], subnets: list[str]) -> str | None:
+def _why_unsupported(raw: dict[str, Any], subnets: Mapping[str, str]) -> str | None:
     name = raw["AutoScalingGroupName"]
     if raw.get("LaunchConfigurationName"):
         return (
