@@ -116,6 +116,8 @@ class Project:
         :raises DemoError: it failed and must not.
         """
         say(f"$ fab {' '.join(words)}")
+        if not self.root.is_dir():
+            raise DemoError(f"{self.root} is gone: somebody else removed it")
         with subprocess.Popen(
             ["fab", *words],
             cwd=self.root,
