@@ -9,7 +9,10 @@ from invoke.context import Context
 from .stage import project_root, settings_for_env, stage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .engine.loop import Result
+    from .engine.operate import Order
     from .plan.release import Kind
     from .plan.settings import Settings
 
@@ -26,36 +29,37 @@ def release(
     c: Context, env: str | None = None, version: str | None = None, plan: bool = False, abort: bool = False
 ) -> None:
     """Bring a version into service with no downtime; resume by the same command."""
+    from .engine.operate import Order
     from .plan.release import Kind
 
     settings = settings_for_env(c, env)
     if abort:
-        conclude(settings, change(settings, Kind.RELEASE, "", abort=True))
+        conclude(settings, change(c, settings, Order(Kind.RELEASE, "", who(), abort=True)))
         return
     target = version or _version_of_commit(c)
     if plan or c.config.run.dry:
         show_plan(settings, Kind.RELEASE, target)
         return
-    conclude(settings, change(settings, Kind.RELEASE, target))
+    conclude(settings, change(c, settings, Order(Kind.RELEASE, target, who())))
 
 
-def change(settings: Settings, kind: Kind, version: str, *, abort: bool = False) -> Result:
+def change(c: Context, settings: Settings, order: Order) -> Result:
     """Run a release or a rollback to its end, in front of the operator.
 
     :raises Refusal: nothing was touched.
     """
     from .engine.act import Works
     from .engine.loop import real_clock
-    from .engine.operate import Order, operate
+    from .engine.operate import operate
     from .plan.outcome import Refusal
     from .show.screen import PlainScreen
     from .tools.apt import why_not_published
 
-    if not abort and (reason := why_not_published(settings, settings.name, version)):
+    if not order.abort and (reason := why_not_published(settings, settings.name, order.version)):
         raise Refusal(reason)
     clock = real_clock()
-    works = Works(bake=lambda wanted: _bake(settings, wanted), migrate=lambda wanted: _migrate(settings, wanted))
-    order = Order(kind, version, who(), abort=abort)
+    root = project_root(c)
+    works = Works(bake=lambda wanted: _bake(settings, wanted, root), migrate=lambda wanted: _migrate(settings, wanted))
     try:
         return operate(settings, order, works=works, clock=clock, screen=PlainScreen(clock.now))
     except KeyboardInterrupt:
@@ -126,7 +130,7 @@ def _find_image(settings: Settings, version: str) -> str | None:
     return find_image(settings, version)
 
 
-def _bake(settings: Settings, version: str) -> str:
+def _bake(settings: Settings, version: str, root: Path) -> str:
     """Take the newest AMI that carries the version, the very one that served if it is there; bake only without one."""
     from .bake import bake_version
 
@@ -134,7 +138,7 @@ def _bake(settings: Settings, version: str) -> str:
     if found is not None:
         print(f"  {found} carries {version}")
         return found
-    return bake_version(settings, version)
+    return bake_version(settings, version, root=root)
 
 
 def _migrate(settings: Settings, version: str) -> None:

@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 )
 def rollback(c: Context, env: str | None = None, version: str | None = None, plan: bool = False) -> None:
     """Bring an earlier version back into service; never runs down-migrations."""
+    from .engine.operate import Order
     from .plan.release import Kind
-    from .release import change, conclude, show_plan
+    from .release import change, conclude, show_plan, who
 
     settings = settings_for_env(c, env)
     target = version or _target(settings)
     if plan or c.config.run.dry:
         show_plan(settings, Kind.ROLLBACK, target)
         return
-    conclude(settings, change(settings, Kind.ROLLBACK, target))
+    conclude(settings, change(c, settings, Order(Kind.ROLLBACK, target, who())))
 
 
 def _target(settings: Settings) -> str:
