@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -36,6 +37,9 @@ PROMISED_RATE = 200
 LOOK_EVERY_S = 5.0
 ASKED_FOR_VERSION = 20
 GRACE_S, CLEAN_UP_S = 5.0, 60.0
+CAPACITY = 2
+GROUP_TAG = "aws:autoscaling:groupName"
+TYPICAL_RELEASE_S = 24.0
 STAGES = ("build", "test", "package", "publish", "bake", "release")
 
 
@@ -76,6 +80,7 @@ class Story:
 
     stages: dict[str, float] = field(default_factory=dict)
     releases: list[Outcome] = field(default_factory=list)
+    kills: list[Outcome] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
 
@@ -138,6 +143,15 @@ class Project:
             raise DemoError(f"fab {' '.join(words)} ended with exit code {process.returncode}")
         return process.returncode
 
+    def fab_killed(self, after_s: float, *words: str) -> None:
+        """Run ``fab``, and kill it after so many seconds with the signal that no process can catch."""
+        say(f"$ fab {' '.join(words)}   (kill -9 after {after_s:.1f} s)")
+        with subprocess.Popen(["fab", *words], cwd=self.root, env=self._environ, stdin=subprocess.DEVNULL) as process:
+            try:
+                process.wait(after_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
     def remove(self) -> None:
         """Stop gpg's agent and delete the folder."""
         subprocess.run(["gpgconf", "--homedir", self._gnupg, "--kill", "all"], check=False)
@@ -175,13 +189,14 @@ def main() -> int:
     """Play the demo, whatever happens clean up, and tell whether all promises were kept."""
     parser = argparse.ArgumentParser(description="Headway's whole pipeline, on this machine, under load.")
     parser.add_argument("--keep", action="store_true", help="leave the local cloud up at the end")
+    parser.add_argument("--kills", type=int, default=0, help="then kill this many releases half way and repeat them")
     parser.add_argument("--result", type=Path, default=RESULT, help="where the numbers go (default: build/demo.json)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     story, started = Story(), time.monotonic()
     try:
         with project(keep=options.keep) as shop:
-            play(shop, story)
+            play(shop, story, kills=options.kills)
     except KeyboardInterrupt:
         story.broken.append("interrupted")
     except DemoError as error:
@@ -220,7 +235,7 @@ def project(*, keep: bool) -> Iterator[Project]:
             shop.remove()
 
 
-def play(shop: Project, story: Story) -> None:
+def play(shop: Project, story: Story, *, kills: int = 0) -> None:
     """Version 1 to dev and prod; then, under load, version 2, back, again, and a version that is broken."""
     title("Version 1, stage by stage")
     for stage in STAGES:
@@ -240,6 +255,8 @@ def play(shop: Project, story: Story) -> None:
             title(f"Under load: {change.name}")
             story.releases.append(outcome := make(change, shop, load, balancers, story))
             story.broken += promises_broken(change, outcome)
+        for number in range(1, kills + 1):
+            kill_and_repeat(number, shop, load, balancers, story)
     shop.fab("status", "--env=prod", must=False)
 
 
@@ -254,6 +271,36 @@ def make(change: Change, shop: Project, load: LoadGenerator, balancers: Mapping[
     report = load.mark()
     say_load(report)
     return Outcome(change.name, report.requests, report.failed, report.slowest_s, round(seconds, 1), code, serves)
+
+
+def kill_and_repeat(
+    number: int, shop: Project, load: LoadGenerator, balancers: Mapping[str, str], story: Story
+) -> None:
+    """Kill -9 a release at a random moment, and give the same command again."""
+    version = ("1.0.0", "2.0.0")[number % 2 == 0]
+    after_s = random.uniform(0.3, TYPICAL_RELEASE_S)  # noqa: S311 - chance, not secrecy
+    change = Change(f"kill {number} at {after_s:.1f} s", ("release", "--env=prod", f"--version={version}"), 0, version)
+    title(f"Under load: release {version}, killed after {after_s:.1f} s, and the same command again")
+    shop.fab_killed(after_s, *change.command)
+    outcome = make(change, shop, load, balancers, story)
+    story.kills.append(outcome)
+    story.broken += promises_broken(change, outcome)
+    running = instances_of("prod")
+    if len(running) != CAPACITY:
+        story.broken.append(f"{change.name}: {len(running)} instances run, not {CAPACITY}: {' '.join(running)}")
+
+
+def instances_of(env: str) -> list[str]:
+    """Name every instance that runs and is not another env's: the group's own, and any that was left beside it."""
+    living = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}
+    pages = client("ec2", Settings(endpoint=ENDPOINT)).get_paginator("describe_instances").paginate(Filters=[living])
+    groups = {
+        each["InstanceId"]: {tag["Key"]: tag["Value"] for tag in each.get("Tags", [])}.get(GROUP_TAG)
+        for page in pages
+        for reservation in page["Reservations"]
+        for each in reservation["Instances"]
+    }
+    return sorted(instance_id for instance_id, group in groups.items() if group in (None, f"shop-{env}"))
 
 
 def promises_broken(change: Change, outcome: Outcome) -> Iterator[str]:
@@ -346,7 +393,7 @@ def show(story: Story, seconds: float, result: Path) -> None:
     say("  " + ", ".join(f"{stage} {took:.1f} s" for stage, took in story.stages.items()))
     row = "  {:<18} {:>9} {:>7} {:>10} {:>9} {:>5}  {}".format
     say(row("", "requests", "failed", "slowest", "took", "exit", "serves"))
-    for each in story.releases:
+    for each in (*story.releases, *story.kills):
         slowest, took = f"{each.slowest_s:.2f} s", f"{each.seconds:.1f} s"
         say(row(each.name, each.requests, each.failed, slowest, took, each.exit_code, each.serves))
     say(f"  {seconds:.0f} s in all; {os.path.relpath(result)} has the numbers")
@@ -360,6 +407,8 @@ def write(story: Story, result: Path) -> None:
     """Leave the numbers in a file."""
     result.parent.mkdir(exist_ok=True)
     numbers: dict[str, Any] = {"stages": story.stages, "releases": [asdict(each) for each in story.releases]}
+    if story.kills:
+        numbers["kills"] = [asdict(each) for each in story.kills]
     result.write_text(json.dumps(numbers, indent=1) + "\n")
 
 

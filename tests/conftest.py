@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.shared_lab import Lab, joined, remove_left
+
+# A shell starts what runs in its background deaf to Ctrl-C, and children inherit that: the tests send real ones.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LABEL = "headway.test"
 # Networks after containers, which hold them.

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,13 +68,20 @@ def test_what_packer_does_not_take_is_refused_in_one_line(tmp_path: Path) -> Non
     assert "\n" not in str(caught.value)
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Give a folder whose path leaves room for the name of a Unix socket, of at most 108 bytes."""
+    with tempfile.TemporaryDirectory(prefix="hw-") as folder:
+        yield Path(folder)
+
+
 @needs_packer
-def test_nothing_is_left_of_a_bake_that_fails_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+def test_nothing_is_left_of_a_bake_that_fails_at_once(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(short_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     with pytest.raises(Failed, match=r"^bake failed: .*connection refused"):
         packer.build(LOCAL, ORDER, lambda _: None)
-    assert list(tmp_path.iterdir()) == []
+    assert list(short_path.iterdir()) == []
 
 
 def test_what_packer_reads_is_for_our_eyes_only(tmp_path: Path) -> None:
