@@ -42,6 +42,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield shared
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first, so that no worker is left alone with one at the end."""
+    first = ("tests/e2e/", "tests/stages/test_bake.py", "tests/ansible/", "tests/localcloud/test_lab.py")
+    items.sort(key=lambda item: next((n for n, path in enumerate(first) if item.nodeid.startswith(path)), len(first)))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Remove what killed workers left: their Docker objects, of this session or another, and their lab."""

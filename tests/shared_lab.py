@@ -129,7 +129,7 @@ def _started(folder: Path) -> Lab:
     (project / "fabric.yml").write_text(yaml.safe_dump({"headway": nothing}))
     said = ""
     for _ in range(TRIES):  # a port or network can be taken by now
-        lab = Lab(_free_port(), _free_network())
+        lab = Lab(free_port(), free_network())
         ended = lab.fab("lab.up", cwd=project)
         if ended.returncode == 0:
             return lab
@@ -167,7 +167,7 @@ def _session() -> int:
     return os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Choose a port below those that the kernel gives to outgoing connections."""
     while True:
         port = 20000 + secrets.randbelow(10000)
@@ -176,6 +176,6 @@ def _free_port() -> int:
             return port
 
 
-def _free_network() -> str:
+def free_network() -> str:
     """Choose a network at random; `lab.up` refuses one that is in use."""
     return f"10.{200 + secrets.randbelow(50)}.{4 * secrets.randbelow(64)}.0/22"

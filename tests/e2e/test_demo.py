@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -17,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.shared_lab import Lab, free_network, free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,20 +77,52 @@ def short() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.docker
-def test_the_demo_leaves_nothing_when_it_is_interrupted(tmp_path: Path, short: Path) -> None:
-    port, network = free_port(), f"10.{100 + secrets.randbelow(150)}.0.0/16"
-    place = {
-        "FABRIC_HEADWAY_LAB_PORT": str(port),
-        "FABRIC_HEADWAY_LAB_NETWORK": network,
-        "FABRIC_HEADWAY_ENDPOINT": f"http://127.0.0.1:{port}",
+@pytest.fixture
+def place(short: Path) -> dict[str, str]:
+    """Give the demo a cloud of its own beside whatever runs on this machine."""
+    lab = Lab(free_port(), free_network())
+    return {
+        **os.environ,
+        **lab.variables,
+        "FABRIC_HEADWAY_APT_URL": f"{lab.inner_endpoint}/headway-apt/shop",
         "TMPDIR": str(short),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
+
+
+@pytest.mark.docker
+@pytest.mark.lab
+def test_no_request_fails_in_any_release_of_the_demo_killed_ones_among_them(
+    tmp_path: Path, place: dict[str, str]
+) -> None:
+    result = tmp_path / "demo.json"
+    ended = subprocess.run(
+        [sys.executable, "examples/demo.py", "--kills", "2", "--result", str(result)],
+        cwd=ROOT,
+        env=place,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout[-8000:] + ended.stderr[-2000:]
+    numbers = json.loads(result.read_text())
+    assert [(each["exit_code"], each["serves"]) for each in numbers["releases"]] == [
+        (0, "2.0.0"),
+        (0, "1.0.0"),
+        (0, "2.0.0"),
+        (3, "2.0.0"),
+    ]
+    assert [each["failed"] for each in numbers["releases"] + numbers["kills"]] == [0] * 6
+
+
+@pytest.mark.docker
+def test_the_demo_leaves_nothing_when_it_is_interrupted(tmp_path: Path, short: Path, place: dict[str, str]) -> None:
+    port = place["FABRIC_HEADWAY_LAB_PORT"]
     with subprocess.Popen(
         [sys.executable, "examples/demo.py", "--result", str(tmp_path / "demo.json")],
         cwd=ROOT,
-        env={**os.environ, **place},
+        env=place,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -104,15 +137,9 @@ def test_the_demo_leaves_nothing_when_it_is_interrupted(tmp_path: Path, short: P
     assert process.returncode == 1, "".join(lines)
     assert "BROKEN: interrupted" in lines[-1]
     assert list(short.iterdir()) == []
-    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=5):
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", int(port)), timeout=5):
         pass
     names = subprocess.run(
         ["docker", "ps", "--all", "--format", "{{.Names}}"], capture_output=True, text=True, check=True
     )
-    assert str(port) not in names.stdout
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    assert port not in names.stdout
