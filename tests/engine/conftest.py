@@ -18,6 +18,7 @@ from fabfile.plan.reading import read_settings
 from fabfile.plan.release import Act, Kind, Wait
 from fabfile.plan.settings import Settings
 from fabfile.tools import aws
+from fabfile.tools.s3 import Bucket
 
 
 @dataclass
@@ -127,3 +128,15 @@ def operator(cloud: SimulatedCloud) -> Operator:
     world.image("2.0.0", Behaviour(version="2.0.0"), ours)
     world.image("3.0.0", Behaviour(version="3.0.0", healthy_s=None), ours)
     return Operator(cloud, world)
+
+
+@pytest.fixture
+def bucket() -> Iterator[Bucket]:
+    from moto import mock_aws
+
+    aws._client.cache_clear()
+    with mock_aws():
+        settings = Settings()
+        aws.client("s3", settings).create_bucket(Bucket="state")
+        yield Bucket(settings, "s3://state/shop")
+    aws._client.cache_clear()

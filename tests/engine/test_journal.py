@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-
-import pytest
 
 from fabfile.engine.journal import Journal
 from fabfile.plan.fleet import Template
 from fabfile.plan.release import Before, Ending, Kind, Record
-from fabfile.plan.settings import Settings
-from fabfile.tools import aws
 from fabfile.tools.s3 import Bucket
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -40,18 +35,6 @@ RECORD = Record(
     rested=("i-1",),
     trimmed=-1,
 )
-
-
-@pytest.fixture
-def bucket() -> Iterator[Bucket]:
-    from moto import mock_aws
-
-    aws._client.cache_clear()
-    with mock_aws():
-        settings = Settings()
-        aws.client("s3", settings).create_bucket(Bucket="state")
-        yield Bucket(settings, "s3://state/shop")
-    aws._client.cache_clear()
 
 
 def test_reads_back_every_field_it_wrote(bucket: Bucket) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,24 +10,10 @@ import pytest
 
 from fabfile.engine.lock import Owner, held, read_owner, why_alive
 from fabfile.plan.outcome import Refusal
-from fabfile.plan.settings import Settings
-from fabfile.tools import aws
 from fabfile.tools.identity import own_identity
 from fabfile.tools.s3 import Bucket
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def bucket() -> Iterator[Bucket]:
-    from moto import mock_aws
-
-    aws._client.cache_clear()
-    with mock_aws():
-        settings = Settings()
-        aws.client("s3", settings).create_bucket(Bucket="state")
-        yield Bucket(settings, "s3://state/shop")
-    aws._client.cache_clear()
 
 
 def owner(process: str, beat: datetime = NOW) -> Owner:
