@@ -62,7 +62,8 @@ def foresee(goal: Goal, record: Record, facts: Facts, drain_s: float) -> Forecas
         decision = decide(goal, record, facts)
         if not isinstance(decision, (Act, Wait)):
             return Forecast(tuple(steps), peak, spent, decision)
-        seconds = _seconds(decision, drain_s)
+        again = isinstance(decision, Wait) and record.mark(decision.mark) is not None
+        seconds = 0 if again else _seconds(decision, drain_s)
         steps.append(Step(decision, facts, calls_of(decision), seconds))
         spent += seconds
         if isinstance(decision, Act):
