@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
@@ -32,11 +32,14 @@ def build_artefacts(root: Path, settings: Settings, commit: str = "HEAD") -> Pat
     :raises Refusal: no repository, commit, Dockerfile or Docker.
     :raises Failed: the command failed; its exit code becomes ours, and its output was on the screen.
     """
-    from .plan.outcome import Failed
+    from .plan.outcome import Failed, Refusal
     from .tools import docker, git
     from .tools.folders import locked, replace_folder
     from .tools.session import session
 
+    output = PurePosixPath(settings.build.output)
+    if output.is_absolute() or ".." in output.parts:
+        raise Refusal(f"headway.build.output: {settings.build.output!r} must be a folder below the project's own")
     sha = git.commit_of(root, commit)
     _say_what_is_built(root, commit, sha)
     with session() as run:

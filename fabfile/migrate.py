@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 
 from .plan.outcome import Failed, Refusal
-from .stage import project_root, settings_for, stage
+from .stage import project_root, settings_for_env, stage
 
 if TYPE_CHECKING:
     from .plan.settings import Database, Settings
@@ -37,9 +37,9 @@ class Migrated:
 @stage(
     help={"env": "Whose database", "version": "Version whose migrations are run, from its package (default: checkout)"}
 )
-def migrate(c: Context, env: str, version: str | None = None) -> None:
+def migrate(c: Context, env: str | None = None, version: str | None = None) -> None:
     """Run the migrations that an env's database has not seen."""
-    settings = settings_for(c, env)
+    settings = settings_for_env(c, env)
     database = _database_of(settings)
     if version is None:
         print(f"migrate: {env}, with the migrations of this checkout ({database.migrations})", flush=True)
@@ -66,7 +66,7 @@ def migrate_up(settings: Settings, folder: Path) -> Migrated:
     database = _database_of(settings)
     if not folder.is_dir():
         raise Refusal(f"headway.database.migrations: no folder {folder}; set the right one")
-    read_migrations([(path.name, path.read_text()) for path in folder.iterdir() if path.is_file()])
+    read_migrations(goose.read_files(folder))
     setting = f"headway.envs.{settings.env}.database.url"
     if database.url is None:
         raise Refusal(f"{setting}: must be set: {secrets.SCHEMES}")

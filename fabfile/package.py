@@ -92,8 +92,9 @@ def _migrations(root: Path, settings: Settings, sha: str, scratch: Path) -> tupl
 
 def _level(migrations: tuple[Path, ...]) -> MigrationLevel:
     from .plan.migrations import read_level
+    from .tools import goose
 
-    return read_level([(path.name, path.read_text()) for path in migrations])
+    return read_level([(path.name, goose.read_text(path)) for path in migrations])
 
 
 def _members(settings: Settings, artefacts: Path, migrations: tuple[Path, ...], metadata: Metadata) -> Iterator[Member]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +82,10 @@ def list_published(c: Context, env: str | None = None) -> None:
     from .tools.apt import read_published
 
     settings = settings_for(c, env)
-    for one in read_published(settings, settings.name):
+    found = read_published(settings, settings.name)
+    if not found:
+        print(f"nothing of {settings.name} is published yet; fab package publish", file=sys.stderr)
+    for one in found:
         commit = (one.commit or "-")[:12]
         print(f"{one.version:<24} {commit:<12}  migration {one.migration:<6} {one.size_bytes / 1e6:8.1f} MB")
 

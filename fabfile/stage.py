@@ -66,7 +66,8 @@ def settings_for_env(c: Context, env: str | None) -> Settings:
     from .plan.outcome import Refusal
 
     if env is None:
-        envs = sorted(_plain(c.config.get("headway", {})).get("envs", {}))
+        settings_for(c)  # what is wrong in the file is said first: envs may not even be a mapping
+        envs = sorted((_plain(c.config.get("headway")) or {}).get("envs") or {})
         named = " or ".join(f"--env={each}" for each in envs) or "name one under headway.envs in fabric.yml"
         raise Refusal(f"which env? {named}")
     return settings_for(c, env)
@@ -111,9 +112,11 @@ def _guarded(body: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as error:
             import logging
 
+            from .tools.aws import explain
+
             logging.getLogger(__name__).debug("task %s", body.__name__, exc_info=True)
-            message = " ".join(str(error).split()) or "no message"
-            raise Failed(f"{body.__name__}: {type(error).__name__}: {message}") from error
+            said = explain(error) or f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+            raise Failed(f"{body.__name__}: {said}") from error
 
     return run
 
@@ -140,6 +143,9 @@ def _complain(kind: type[BaseException], error: BaseException, frames: Traceback
     """Print Fabric's own complaints about configuration as one line, and everything else as ever."""
     from .show.config_error import line_for
 
+    if isinstance(error, BrokenPipeError):  # `fab --list | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+        sys.exit(128 + signal.SIGPIPE)
     line = line_for(error)
     if line is None:
         _traceback(kind, error, frames)

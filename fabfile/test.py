@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from .plan.settings import Database, Settings
     from .tools.session import Session
     from .tools.testbed import Postgres
+
+HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123, 2.1
 
 
 @stage(help={"commit": "Test a clean export of this commit (default: the working tree as it is)"})
@@ -82,6 +85,7 @@ def _sources(root: Path, commit: str | None, into: Path) -> Path:
 def _migrations(database: Database | None, sources: Path) -> Path | None:
     """Return the folder of the migrations, its file names checked before anything is started."""
     from .plan.migrations import read_migrations
+    from .tools import goose
 
     if database is None:
         return None
@@ -91,8 +95,7 @@ def _migrations(database: Database | None, sources: Path) -> Path | None:
             f"headway.database.migrations: no folder {database.migrations!r} in the project; set the right one, or"
             " leave headway.database out"
         )
-    files = [(path.name, path.read_text()) for path in folder.iterdir() if path.is_file()]
-    return folder if read_migrations(files) else None
+    return folder if read_migrations(goose.read_files(folder)) else None
 
 
 def _ensure_images(settings: Settings) -> None:
@@ -102,6 +105,8 @@ def _ensure_images(settings: Settings) -> None:
     for name, helper in settings.test.helpers.items():
         if name == POSTGRES and settings.database:
             raise Refusal(f"headway.test.helpers.{name}: is the database's own host name; give the helper another")
+        if not HOST_NAME.fullmatch(name):
+            raise Refusal(f"headway.test.helpers.{name}: must be a host name: a-z 0-9 and - between them")
         docker.ensure_image(helper.image)
     if settings.database:
         docker.ensure_image(settings.database.image)

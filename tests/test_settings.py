@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 FAB = Path(sys.executable).with_name("fab")
 PATIENCE_S = 60
 TASKS = """
-from headway import status, test
+from headway import migrate, status, test
 from headway.stage import settings_for, stage
 
 @stage
@@ -125,6 +125,7 @@ def test_a_variable_is_above_the_file_and_its_env_for_tasks_that_were_picked_sin
         ("headway:\n  name: a: b\n", "fabric.yml, line 2: not YAML: mapping values are not allowed here"),
         ("headway: {bake: {variables: {1: x}}}", "headway.bake.variables.1: a key must be text: put it in quotes"),
         ("headway: {a: {b_c: 1}, a_b: {c: 1}}", "two settings that one environment variable would mean"),
+        ("[1, 2]", "fabric.yml: must be a mapping, such as headway: {name: shop}"),
         ("run: 5", "run: a mapping in one place and a plain value in another"),
     ],
 )
@@ -139,6 +140,30 @@ def test_a_mistake_in_the_file_is_one_line_and_code_2(project: Project, text: st
 def test_an_unknown_env_is_one_line_and_code_2(project: Project) -> None:
     project.configure("headway: {envs: {dev: {}}}")
     assert project.fab("show", "--env=prod") == Ended(2, "", "headway.envs: no env 'prod' (envs: dev)\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("headway:", "which env? name one under headway.envs in fabric.yml"),
+        ("headway: {envs: }", "which env? name one under headway.envs in fabric.yml"),
+        ("headway: {envs: {dev: , prod: {}}}", "which env? --env=dev or --env=prod"),
+        ("headway: {envs: dev}", "headway.envs: must be a mapping of settings (got 'dev')"),
+        ("headway: shop", "headway: must be a mapping of settings (got 'shop')"),
+    ],
+)
+@pytest.mark.parametrize("task", ["status", "migrate"])
+def test_a_task_that_needs_an_env_asks_for_one(project: Project, task: str, text: str, message: str) -> None:
+    project.configure(text)
+    assert project.fab(task) == Ended(2, "", f"{message}\n")
+
+
+def test_a_cloud_that_does_not_answer_is_named_with_a_way_out(project: Project) -> None:
+    project.configure("headway: {endpoint: 'http://127.0.0.1:1', release: {state: s3://state/x}, envs: {dev: }}")
+    ended = project.fab("status", "--env=dev")
+    assert (ended.code, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("status: nothing answers at http://127.0.0.1:1; check headway.endpoint")
+    assert len(ended.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -202,3 +227,20 @@ def test_the_readme_has_every_setting_as_it_is_now() -> None:
 def test_a_document_without_the_marks_is_not_touched() -> None:
     with pytest.raises(ValueError, match="must have a line"):
         with_reference("# Title\n", describe_settings())
+
+
+def test_a_reader_that_has_enough_of_the_list_sees_no_traceback(project: Project) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as deaf:
+        done = subprocess.run(
+            [FAB, "--list"],
+            cwd=project.root,
+            env={**project.environment, "PYTHONUNBUFFERED": "1"},
+            stdout=deaf,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")

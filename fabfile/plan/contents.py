@@ -17,6 +17,10 @@ USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*")
 MAINTAINER = re.compile(r"[^<>,\n]+ <[^<>\s]+@[^<>\s]+>")
 
+# Debian policy 7.1. One that apt cannot read would spoil the whole repository's index, for every version in it.
+_ALTERNATIVE = r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?( *\( *(<<|<=|=|>=|>>) *[0-9A-Za-z.+~:-]+ *\))?"
+RELATION = re.compile(rf" *{_ALTERNATIVE}( *\| *{_ALTERNATIVE})* *")
+
 
 def migrations_folder(name: str) -> str:
     """Return where a package keeps its migrations."""
@@ -73,8 +77,9 @@ def _why_not_words(package: Package) -> str | None:
         return f"headway.package.maintainer: must be Name <address> (got {package.maintainer!r})"
     if not ARCHITECTURE.fullmatch(package.architecture):
         return f"headway.package.architecture: must be all, amd64, arm64 … (got {package.architecture!r})"
-    if any("\n" in word for word in package.depends):
-        return f"headway.package.depends: each must be one line (got {package.depends!r})"
+    wrong = next((word for word in package.depends if not RELATION.fullmatch(word)), None)
+    if wrong is not None:
+        return f"headway.package.depends: {wrong!r} is not like python3, libc6 (>= 2.36) or default-mta | exim4"
     return None
 
 

@@ -165,7 +165,11 @@ class Release(Section):
     """How a fleet is changed."""
 
     group: str | None = Field(None, description="Auto Scaling group; default: NAME-ENV")
-    state: str | None = Field(None, description="Where lock, record and history live: `s3://bucket/prefix`")
+    state: str | None = Field(
+        None,
+        pattern=r"^s3://[A-Za-z0-9._-]{3,63}(/|$)",
+        description="Where lock, record and history live: `s3://bucket/prefix`",
+    )
     health: Health = Field(Health(), description="Health before traffic")
     confirmations: int = Field(2, ge=1, description="Reads in a row that must agree before a fact is believed")
     poll_s: float = Field(5, gt=0, description="Seconds between two looks at the fleet")
@@ -194,9 +198,11 @@ class Settings(Section):
 
     name: str = Field("app", pattern=NAME_PATTERN, description="Name of the project: its package, unit and user")
     env: str | None = Field(None, description="Set by --env, not by hand")
-    region: str = Field("us-east-1", description="AWS region")
+    region: str = Field("us-east-1", pattern=r"^[a-z0-9-]+$", description="AWS region")
     endpoint: str | None = Field(
-        None, description="URL of another AWS API, such as the local cloud's; leave out for AWS"
+        None,
+        pattern=r"^https?://[^\s/]+",
+        description="URL of another AWS API, such as the local cloud's; leave out for AWS",
     )
     build: Build = Field(Build(), description="")
     test: Test = Field(Test(), description="")

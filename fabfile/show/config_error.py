@@ -29,6 +29,8 @@ def line_for(error: BaseException) -> str | None:
     mark = getattr(error, "problem_mark", None)
     if path and mark is not None:
         return f"{path}, line {mark.line + 1}: not YAML: {getattr(error, 'problem', None) or 'cannot be read'}"
+    if path and isinstance(error, AttributeError) and path.endswith((".yml", ".yaml", ".json")):
+        return f"{path}: must be a mapping, such as headway: {{name: shop}}"
     if path and isinstance(error, ValueError | OSError | SyntaxError | AttributeError):
         return f"{path}: cannot be read: {error}"
     return _of_variable(error, frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -39,6 +40,26 @@ def made_up_credentials(endpoint: str | None) -> dict[str, str]:
     if (urlsplit(endpoint or "").hostname or "").startswith(_LOOPBACK):
         return {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
     return {}
+
+
+def explain(error: Exception) -> str | None:
+    """Return why AWS did not answer us, with the way out, in one line; None for any other error."""
+    if "botocore" not in sys.modules:  # nobody asked AWS anything, and loading it would only cost time
+        return None
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.NoCredentialsError):
+        return "no AWS credentials; set AWS_PROFILE, or run where there is a role"
+    if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
+        address = urlsplit(str(error.kwargs.get("endpoint_url", "")))
+        where = f"at {address.scheme}://{address.netloc}" if address.netloc else "of AWS"
+        return f"nothing answers {where}; check headway.endpoint and the network (the local cloud: fab lab.up)"
+    if isinstance(error, exceptions.ClientError) and error.response["Error"].get("Code") == "NoSuchBucket":
+        bucket = error.response["Error"].get("BucketName", "of that name")
+        return (
+            f"there is no S3 bucket {bucket}; create it, or correct headway.release.state (the local cloud: fab lab.up)"
+        )
+    return None
 
 
 def split_s3_url(url: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..plan.outcome import Refusal
 from . import docker
 from .postgres import redacted, with_options
 from .process import run
@@ -15,6 +16,7 @@ from .session import Session
 # https://pkg.go.dev/github.com/pressly/goose/v3/lock#DefaultLockID.
 LOCK_ID = 4097083626
 LOCK_TIMEOUT_SQLSTATE = "55P03"  # lock_not_available: https://www.postgresql.org/docs/current/errcodes-appendix.html
+LOOKED_AT = {".sql", ".go"}
 TIMESTAMP = re.compile(r"^\d{4}/\d{2}/\d{2} \d{2}:\d{2}:\d{2} ", re.MULTILINE)
 
 
@@ -33,6 +35,27 @@ class GooseRun:
     def lock_timed_out(self) -> bool:
         """A migration waited for a table too long; nothing of it was kept, and it can be tried again."""
         return self.code != 0 and f"SQLSTATE {LOCK_TIMEOUT_SQLSTATE}" in self.output
+
+
+def read_files(folder: Path) -> list[tuple[str, str]]:
+    """Return file name and text of what Goose would look at in a folder; anything else may lie there too.
+
+    :raises Refusal: a file is not text.
+    """
+    return [(path.name, read_text(path)) for path in sorted(folder.iterdir()) if path.suffix in LOOKED_AT]
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a migration.
+
+    :raises Refusal: it is none.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Refusal(f"migration {path.name}: is not UTF-8 text (at byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise Refusal(f"migration {path.name}: cannot be read ({error.strerror})") from None
 
 
 def up(dsn: str, folder: Path, lock_timeout_s: float, statement_timeout_s: float) -> GooseRun:

@@ -98,8 +98,13 @@ def make_key(home: Path, name: str) -> str:
     """Make a signing key without passphrase in a home of gpg, unless it has one for that name; return its fingerprint.
 
     For the local cloud and for a first try; a production key lives in the CI system's secrets.
+
+    :raises Refusal: the home cannot be made.
     """
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Refusal(f"headway.apt.gnupg_home: {home} cannot be made a folder ({error.strerror})") from None
     user = f"{name} Apt repository <{name}@localhost>"
     there = _split_keys(_gpg(home, ["--with-colons", "--list-secret-keys", "--", f"={user}"], check=False).stdout)
     if there:

@@ -72,12 +72,20 @@ class Store(Protocol):
 
 
 def store_at(place: str, settings: Settings) -> Store:
-    """Return the store at ``s3://bucket/prefix``, an http(s) or file URL, or a folder's path."""
+    """Return the store at ``s3://bucket/prefix``, an http(s) or file URL, or a folder's path.
+
+    :raises Refusal: it is none of these, or a path that would be another folder wherever ``fab`` is called.
+    """
     if place.startswith("s3://"):
         return S3Store(place, settings)
     if place.startswith(("http://", "https://")):
         return WebStore(place)
-    return FolderStore(Path(place.removeprefix("file://")).expanduser())
+    folder = Path(place.removeprefix("file://")).expanduser()
+    if not folder.is_absolute():
+        raise Refusal(f"headway.apt: {place!r} must be s3://bucket/prefix, a URL, or a folder from / or ~ on")
+    if folder.exists() and not folder.is_dir():
+        raise Refusal(f"headway.apt: {place} is not a folder")
+    return FolderStore(folder)
 
 
 def _owner() -> str:

@@ -71,6 +71,10 @@ def test_good_settings_become_a_package(made: Settings) -> None:
         (settings(maintainer="me"), "headway.package.maintainer: must be Name <address>"),
         (settings(description="a\nEssential: yes"), "headway.package.description: must be one line"),
         (settings(depends=["a\nEssential: yes"]), "headway.package.depends"),
+        (settings(depends=["Python 3"]), "'Python 3' is not like python3, libc6 (>= 2.36)"),
+        (settings(depends=["$(id)"]), "headway.package.depends: '$(id)'"),
+        (settings(depends=["libc6 (> 2)"]), "headway.package.depends: 'libc6 (> 2)'"),
+        (settings(depends=["a |"]), "headway.package.depends: 'a |'"),
         (settings(architecture="x86_64"), "headway.package.architecture: must be all, amd64"),
         (service(command="python3 x"), "headway.package.service.command"),
         (service(command="/bin/x\nUser=root"), "headway.package.service.command"),
@@ -84,3 +88,10 @@ def test_good_settings_become_a_package(made: Settings) -> None:
 )
 def test_what_cannot_become_a_package_is_named_with_its_path(made: Settings, reason: str) -> None:
     assert reason in (why_not_packaged(made) or "")
+
+
+@pytest.mark.parametrize(
+    "relation", ["python3", "libc6 (>= 2.36)", "libc6(=2.36-9+deb12u1)", "python3:any", "default-mta | exim4 (<< 5~)"]
+)
+def test_whatever_apt_reads_may_be_depended_on(relation: str) -> None:
+    assert why_not_packaged(settings(depends=[relation])) is None

@@ -167,6 +167,13 @@ def test_a_project_without_a_dockerfile_is_refused_with_both_ways_out(project: P
     assert "headway.build.image" in said
 
 
+@pytest.mark.parametrize("output", ["/etc", "../other"])
+def test_an_output_outside_the_project_is_refused(project: Project, output: str) -> None:
+    project.configure(build={"output": output})
+    project.commit()
+    assert f"headway.build.output: '{output}' must be a folder below the project's own" in refused(project)
+
+
 def test_an_image_that_is_nowhere_is_refused(project: Project) -> None:
     project.configure(build={"image": "localhost:1/nowhere:1"})
     project.commit()

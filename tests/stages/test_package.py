@@ -365,3 +365,10 @@ def test_where_a_policy_forbids_starting_it_is_enabled_and_not_started(instance:
     install(instance, "1.4.0")
     assert shown(instance, "ActiveState") == "inactive"
     assert shown(instance, "UnitFileState") == "enabled"
+
+
+def test_an_empty_repository_says_so(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    project.configure(apt={"publish": str(tmp_path / "apt")})
+    ran = project.fab("apt.list")
+    assert (ran.code, ran.output) == (0, f"nothing of {project.name} is published yet; fab package publish\n")

@@ -235,6 +235,13 @@ def test_a_helper_with_the_databases_name_is_refused(with_database: Project) -> 
     assert "headway.test.helpers.postgres" in ran.output
 
 
+def test_a_helper_whose_name_cannot_be_a_host_is_refused(project: Project) -> None:
+    project.configure(test={"helpers": {"my redis": {"image": "postgres:15", "probe": "true"}}})
+    ran = project.fab("test")
+    assert ran.code == 2
+    assert "headway.test.helpers.my redis: must be a host name" in ran.output.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],

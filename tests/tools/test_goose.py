@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fabfile.plan.migrations import why_not_migration
+from fabfile.plan.outcome import Refusal
 from fabfile.tools import goose
 from fabfile.tools.process import run
 
@@ -47,3 +48,20 @@ def test_only_the_lock_timeout_of_a_failed_run_counts_as_one() -> None:
     assert goose.GooseRun(1, said).lock_timed_out
     assert not goose.GooseRun(0, said).lock_timed_out
     assert not goose.GooseRun(1, "ERROR: canceling statement due to statement timeout (SQLSTATE 57014)").lock_timed_out
+
+
+def test_whatever_else_lies_among_the_migrations_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "1_a.sql").write_text(TEXT)
+    (tmp_path / ".DS_Store").write_bytes(b"\xff\x00")
+    (tmp_path / "old").mkdir()
+    assert goose.read_files(tmp_path) == [("1_a.sql", TEXT)]
+
+
+def test_a_migration_that_is_not_text_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "1_a.sql").write_bytes(b"-- caf\xe9")
+    with pytest.raises(Refusal, match=r"migration 1_a\.sql: is not UTF-8 text"):
+        goose.read_files(tmp_path)
+    (tmp_path / "1_a.sql").unlink()
+    (tmp_path / "2_b.sql").mkdir()
+    with pytest.raises(Refusal, match=r"migration 2_b\.sql: cannot be read \(Is a directory\)"):
+        goose.read_files(tmp_path)

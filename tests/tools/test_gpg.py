@@ -152,3 +152,9 @@ def test_a_key_in_the_environment_is_imported_for_the_moment(home: Path, monkeyp
     monkeypatch.setenv(gpg.KEY_VARIABLE, "not a key")
     with pytest.raises(Refusal, match="APT_GPG_KEY: gpg cannot import it"), gpg.signing_key(Settings(), NOW):
         pass
+
+
+def test_a_home_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Refusal, match=r"headway\.apt\.gnupg_home: .* cannot be made a folder"):
+        gpg.make_key(tmp_path / "file", "shop")

@@ -173,3 +173,15 @@ def test_a_web_server_is_read_and_never_written(cloud: Settings) -> None:
         web.write("f", b"x")
     with pytest.raises(Refusal, match="can only be read"), web.lock(0):
         pass
+
+
+@pytest.mark.parametrize("place", ["apt", "./apt", "ftp://host/apt", "s3:/bucket/apt"])
+def test_what_would_be_another_folder_elsewhere_is_refused(place: str, cloud: Settings) -> None:
+    with pytest.raises(Refusal, match="must be s3://bucket/prefix, a URL, or a folder from /"):
+        store_at(place, cloud)
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path, cloud: Settings) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Refusal, match="is not a folder"):
+        store_at(str(tmp_path / "file"), cloud)
