@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from .engine.loop import Result
     from .engine.operate import Order
-    from .plan.release import Kind
     from .plan.settings import Settings
 
 
@@ -33,14 +32,12 @@ def release(
     from .plan.release import Kind
 
     settings = settings_for_env(c, env)
-    if abort:
-        conclude(settings, change(c, settings, Order(Kind.RELEASE, "", who(), abort=True)))
-        return
-    target = version or _version_of_commit(c)
+    target = "" if abort else version or _version_of_commit(c)
+    order = Order(Kind.RELEASE, target, who(), abort=abort)
     if plan or c.config.run.dry:
-        show_plan(settings, Kind.RELEASE, target)
+        show_plan(settings, order)
         return
-    conclude(settings, change(c, settings, Order(Kind.RELEASE, target, who())))
+    conclude(settings, change(c, settings, order))
 
 
 def change(c: Context, settings: Settings, order: Order) -> Result:
@@ -53,9 +50,8 @@ def change(c: Context, settings: Settings, order: Order) -> Result:
     from .engine.operate import operate
     from .plan.outcome import Refusal
     from .show.screen import PlainScreen
-    from .tools.apt import why_not_published
 
-    if not order.abort and (reason := why_not_published(settings, settings.name, order.version)):
+    if reason := _why_not_available(settings, order):
         raise Refusal(reason)
     clock = real_clock()
     root = project_root(c)
@@ -93,16 +89,26 @@ def conclude(settings: Settings, result: Result) -> None:
     )
 
 
-def show_plan(settings: Settings, kind: Kind, version: str) -> None:
-    """Print what a release would do, from read-only calls alone."""
+def show_plan(settings: Settings, order: Order) -> None:
+    """Print what an order would do, from read-only calls alone."""
     from .engine.forecast import foresee
     from .plan.outcome import Refusal
     from .show.plan import render
+
+    if reason := _why_not_available(settings, order):
+        raise Refusal(reason)
+    image_id = None if order.abort else _find_image(settings, order.version)
+    print(render(foresee(settings, order, image_id)))
+
+
+def _why_not_available(settings: Settings, order: Order) -> str | None:
+    """Return why a version cannot be had. A rollback to an AMI that is there needs no Apt repository."""
+    from .plan.release import Kind
     from .tools.apt import why_not_published
 
-    if reason := why_not_published(settings, settings.name, version):
-        raise Refusal(reason)
-    print(render(foresee(settings, kind, version, _find_image(settings, version))))
+    if order.abort or (order.kind is Kind.ROLLBACK and _find_image(settings, order.version)):
+        return None
+    return why_not_published(settings, settings.name, order.version)
 
 
 def who() -> str:

@@ -27,21 +27,21 @@ def rollback(c: Context, env: str | None = None, version: str | None = None, pla
 
     settings = settings_for_env(c, env)
     target = version or _target(settings)
+    order = Order(Kind.ROLLBACK, target, who())
     if plan or c.config.run.dry:
-        show_plan(settings, Kind.ROLLBACK, target)
+        show_plan(settings, order)
         return
-    conclude(settings, change(c, settings, Order(Kind.ROLLBACK, target, who())))
+    conclude(settings, change(c, settings, order))
 
 
 def _target(settings: Settings) -> str:
     """Find what to roll back to: an unfinished rollback's own target, else the version that served before."""
-    from .engine.journal import Journal
     from .engine.observe import look_once
-    from .engine.operate import previous_version, state_of
+    from .engine.operate import journal_of, previous_version
     from .plan.outcome import Refusal
     from .plan.release import Kind
 
-    journal = Journal(state_of(settings), settings.env or "")
+    journal = journal_of(settings)
     unfinished = journal.read()
     if unfinished is not None and unfinished.kind is Kind.ROLLBACK:
         return unfinished.version

@@ -10,14 +10,20 @@ from .stage import settings_for_env, stage
 @stage(help={"env": "which env, as in headway.envs"})
 def status(c: Context, env: str | None = None) -> None:
     """Show what runs in an env: group, versions, each instance's health, the release in progress."""
-    from .engine.journal import Journal
     from .engine.lock import read_owner
     from .engine.observe import addresses, look_once
-    from .engine.operate import state_of
+    from .engine.operate import journal_of, state_of
     from .show.status import render
 
     settings = settings_for_env(c, env)
     bucket = state_of(settings)
-    record = Journal(bucket, settings.env or "").read()
+    record = journal_of(settings).read()
     facts = look_once(settings, record.id if record else None)
-    print(render(facts, record, read_owner(bucket, settings.env or "") if record else None, addresses(settings)))
+    print(
+        render(
+            facts,
+            record,
+            read_owner(bucket, settings.group, settings.release.lock_ttl_s) if record else None,
+            addresses(settings),
+        )
+    )

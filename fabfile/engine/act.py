@@ -70,8 +70,9 @@ class Hands:
 
     @do.register
     def _(self, act: acts.PrepareGroup, record: Record) -> Record:
-        autoscaling.set_size(self._settings, maximum=act.max)
+        # Pausing comes first: as long as the room is missing, the whole act is done again.
         autoscaling.pause(self._settings, act.pause)
+        autoscaling.set_size(self._settings, maximum=act.max)
         return record
 
     @do.register
@@ -113,6 +114,16 @@ class Hands:
 
     @do.register
     def _(self, act: acts.RestoreGroup, record: Record) -> Record:
-        autoscaling.set_size(self._settings, maximum=act.max, desired=act.desired)
+        autoscaling.set_size(self._settings, maximum=act.max)
         autoscaling.resume(self._settings, act.resume)
+        return record
+
+    @do.register
+    def _(self, act: acts.Resize, record: Record) -> Record:
+        autoscaling.set_size(self._settings, desired=act.desired)
+        return record
+
+    @do.register
+    def _(self, act: acts.Untag, record: Record) -> Record:
+        ec2.untag_resources(self._settings, act.ids, (STANDBY_TAG,))
         return record

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from ..plan import forecast
 from ..plan.begin import begin
 from ..plan.outcome import Refusal
-from ..plan.release import Done, Kind, Refuse
-from .journal import Journal
+from ..plan.release import Done, Refuse
 from .observe import look_once
-from .operate import goal_of, state_of
+from .operate import Order, goal_of, journal_of, resumed
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
@@ -20,19 +19,23 @@ if TYPE_CHECKING:
 USUAL_DRAIN_S = 300
 
 
-def foresee(settings: Settings, kind: Kind, version: str, image_id: str | None) -> forecast.Forecast:
-    """Say what a release, or what is left of the one in progress, would do.
+def foresee(settings: Settings, order: Order, image_id: str | None) -> forecast.Forecast:
+    """Say what an order, or what is left of the release in progress, would do.
 
     :param image_id: the AMI that carries the version, or None when it would have to be baked.
-    :raises Refusal: the release itself would be refused.
+    :raises Refusal: the order itself would be refused.
     """
-    record = Journal(state_of(settings), settings.env or "").read()
+    record = journal_of(settings).read()
     facts = look_once(settings, record.id if record else None)
     if record is None:
-        begun = begin(kind, version, facts, release_id="(new)", env=settings.env or "", who="")
+        if order.abort:
+            raise Refusal(f"no release in progress in {settings.env}: nothing to put back")
+        begun = begin(order.kind, order.version, facts, release_id="(new)", env=settings.env or "", who="")
         if isinstance(begun, Refuse):
             raise Refusal(begun.reason)
         if isinstance(begun, Done):
             return forecast.Forecast((), len(facts.instances), 0, begun)
         record = replace(begun, image_id=image_id)
+    else:
+        record = resumed(record, order)
     return forecast.foresee(goal_of(settings, record.kind, record.version), record, facts, USUAL_DRAIN_S)

@@ -119,7 +119,7 @@ def record_from(raw: dict[str, Any]) -> Record:
                 }
             ),
             "paused": frozenset(raw["paused"]),
-            **{key: tuple(raw.get(key, ())) for key in ("launched", "attached", "recalled", "rested")},
+            **{key: tuple(raw.get(key, ())) for key in ("launched", "attached", "recalled", "rested", "watched")},
             "marks": tuple((name, datetime.fromisoformat(at)) for name, at in raw["marks"]),
         }
     )

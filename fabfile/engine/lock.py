@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from ..plan.outcome import Refusal
-from ..tools.identity import is_alive, own_identity, parse_identity
+from ..tools import ownership
 from ..tools.s3 import Bucket
 
 
@@ -75,7 +75,7 @@ def held(bucket: Bucket, env: str, *, who: str, doing: str, ttl_s: float) -> Ite
     """
     key = f"{env}/lock.json"
     now = _now().isoformat()
-    owner = Owner(who, str(own_identity()), doing, now, now)
+    owner = Owner(who, str(ownership.this_process()), doing, now, now)
     lock = Lock(bucket, key, owner, _take(bucket, key, owner, ttl_s), ttl_s)
     try:
         yield lock
@@ -83,19 +83,22 @@ def held(bucket: Bucket, env: str, *, who: str, doing: str, ttl_s: float) -> Ite
         lock.release()
 
 
-def read_owner(bucket: Bucket, env: str) -> Owner | None:
-    """Return who holds an env's lock, or None."""
+def read_owner(bucket: Bucket, env: str, ttl_s: float) -> Owner | None:
+    """Return the living owner of an env's lock, or None: a dead one's lock is up for takeover."""
     stored = bucket.read(f"{env}/lock.json")
-    return Owner(**json.loads(stored.body)) if stored else None
+    owner = Owner(**json.loads(stored.body)) if stored else None
+    return owner if owner and stored and why_alive(owner, ttl_s, stored.age_s) else None
 
 
-def why_alive(owner: Owner, ttl_s: float, now: datetime) -> str | None:
-    """Return why an owner must be taken for alive, or None when its lock is up for takeover."""
-    process = parse_identity(owner.process)
-    alive = is_alive(process) if process else None
+def why_alive(owner: Owner, ttl_s: float, silent_s: float) -> str | None:
+    """Return why an owner must be taken for alive, or None when its lock is up for takeover.
+
+    :param silent_s: seconds since its last heartbeat, by S3's clock.
+    """
+    process = ownership.read_owner(owner.process)
+    alive = ownership.lives(process) if process else None
     if alive is not None and process:
         return f"process {process.pid} runs on this machine" if alive else None
-    silent_s = (now - datetime.fromisoformat(owner.beat)).total_seconds()
     return f"its heartbeat is {silent_s:.0f} s old" if silent_s < ttl_s else None
 
 
@@ -107,7 +110,7 @@ def _take(bucket: Bucket, key: str, owner: Owner, ttl_s: float) -> str:
         if stored is None:
             continue
         holder = Owner(**json.loads(stored.body))
-        if reason := why_alive(holder, ttl_s, _now()):
+        if reason := why_alive(holder, ttl_s, stored.age_s):
             raise Refusal(
                 f"{holder.who} is at it since {holder.since[:19]}Z ({holder.doing}; {reason}); "
                 "wait for it to end, or stop it there"

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from .lock import Lock
 
 
+# Looks that AWS may leave unanswered, each of them retried by boto3 already.
+MAX_BLIND = 20
+
+
 class Screen(Protocol):
     """What the loop tells whoever is watching."""
 
@@ -38,6 +42,9 @@ class Screen(Protocol):
 
     def failed(self, act: Act, reason: str, failures: int) -> None:
         """Say that a call failed and will be tried again."""
+
+    def blind(self, reason: str) -> None:
+        """Say that AWS did not answer and will be asked again."""
 
     def turning_back(self, reason: str, facts: Facts, blamed: tuple[str, ...]) -> None:
         """Say that the release is being undone, and why."""
@@ -84,6 +91,8 @@ class Loop:
         self._clock = clock
         self._screen = screen
         self._lock = lock
+        self._fresh: set[str] = set()
+        self._blind = 0
 
     def run(self, record: Record) -> Result:
         """Go on with a release until it ends.
@@ -92,6 +101,8 @@ class Loop:
         """
         while True:
             facts = self._look(record)
+            if facts is None:
+                continue
             decision = decide(self._goal, record, facts)
             if isinstance(decision, Act):
                 record = self._act(decision, record, facts)
@@ -103,8 +114,24 @@ class Loop:
             else:
                 return self._end(decision, record, facts)
 
-    def _look(self, record: Record) -> Facts:
-        return self._observer.look(record.id, record.launched, record.image_id)
+    def _look(self, record: Record) -> Facts | None:
+        """Look, or wait a while and return None when AWS does not answer.
+
+        :raises NotRestored: it did not for many looks; the record stays, so that the same command goes on.
+        """
+        try:
+            facts = self._observer.look(record.id, tuple(sorted(self._fresh)), record.image_id)
+        except Exit:
+            raise
+        except Exception as error:
+            self._blind += 1
+            if self._blind > MAX_BLIND:
+                raise NotRestored(f"AWS cannot be read: {_one_line(error)}; the same command goes on") from error
+            self._screen.blind(_one_line(error))
+            self._clock.sleep(self._poll_s)
+            return None
+        self._blind = 0
+        return facts
 
     def _act(self, act: Act, record: Record, facts: Facts) -> Record:
         record = self._write(intend(act, record, facts))
@@ -114,17 +141,18 @@ class Loop:
         except (KeyboardInterrupt, NotRestored):
             raise
         except Exception as error:
-            return self._fail(act, record, error)
+            return self._fail(act, record, facts, error)
         self._observer.forget()
+        self._fresh |= set(done.launched) - set(record.launched)
         return self._write(replace(done, failures=0))
 
-    def _fail(self, act: Act, record: Record, error: Exception) -> Record:
+    def _fail(self, act: Act, record: Record, facts: Facts, error: Exception) -> Record:
         """Decide anew after a failed call: facts may say that it worked, or that another is right now."""
-        reason = " ".join(str(error).split())
+        reason = _one_line(error)
         record = replace(record, failures=record.failures + 1)
         self._screen.failed(act, reason, record.failures)
         if record.undo is None and _is_final(error):
-            self._screen.turning_back(reason, self._look(record), ())
+            self._screen.turning_back(reason, facts, ())
             record = replace(record, undo=reason, failures=0)
         else:
             self._clock.sleep(self._poll_s)
@@ -155,6 +183,10 @@ class Loop:
             return Result(Ending.NOT_RESTORED, decision.reason, record, facts)
         self._journal.close(record, ending, why, self._clock.now())
         return Result(ending, why, record, facts)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _is_final(error: Exception) -> bool:

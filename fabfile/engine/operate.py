@@ -41,13 +41,13 @@ def operate(
     """
     bucket = state_of(settings)
     env = settings.env or ""
-    journal = Journal(bucket, env)
+    journal = journal_of(settings)
     doing = f"{order.kind.value} {order.version}" if not order.abort else "putting back"
-    with held(bucket, env, who=order.who, doing=doing, ttl_s=settings.release.lock_ttl_s) as lock:
+    with held(bucket, settings.group, who=order.who, doing=doing, ttl_s=settings.release.lock_ttl_s) as lock:
         observer = Observer(settings, clock.now, ask)
         record = journal.read()
         if record is not None:
-            record = _resumed(record, order, env)
+            record = resumed(record, order)
         elif order.abort:
             raise Refusal(f"no release in progress in {env}: nothing to put back")
         else:
@@ -95,20 +95,34 @@ def state_of(settings: Settings) -> Bucket:
     return Bucket(settings, settings.release.state)
 
 
+def journal_of(settings: Settings) -> Journal:
+    """Return the record and history of an env's group: by its name, so that projects may share a prefix."""
+    return Journal(state_of(settings), settings.group)
+
+
 def previous_version(journal: Journal, serving: str | None) -> str | None:
-    """Return the version that served before the one that serves now, as history has it; None when it has none."""
+    """Return the version that served before the one that serves now, as history has it; None when it has none.
+
+    One that a rollback left is not gone back to: whoever rolls back twice wants to go further.
+    """
+    fled: set[str | None] = {serving, None, "?"}
     for chapter in journal.history():
         if chapter.ending is not Ending.DONE:
             continue
-        if chapter.version != serving:
-            return chapter.version
-        if chapter.from_version not in (None, "?", serving):
-            return chapter.from_version
+        if chapter.kind is Kind.ROLLBACK:
+            fled.add(chapter.from_version)
+        for version in (chapter.version, chapter.from_version):
+            if version not in fled:
+                return version
     return None
 
 
-def _resumed(record: Record, order: Order, env: str) -> Record:
-    """Go on with a record, with fresh patience: what a dead process waited for says nothing about now."""
+def resumed(record: Record, order: Order) -> Record:
+    """Go on with a record, with fresh patience: what a dead process waited for says nothing about now.
+
+    :raises Refusal: the order is another one than the record's, or comes too late to undo it.
+    """
+    env = record.env
     committed = record.mark(COMMITTED)
     if order.abort:
         if committed and record.undo is None:

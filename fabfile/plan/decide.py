@@ -28,12 +28,14 @@ from .release import (
     PrepareGroup,
     Protect,
     Record,
+    Resize,
     RestoreGroup,
     Retire,
     Stuck,
     Terminate,
     Undo,
     Undone,
+    Untag,
     Wait,
     WriteTemplateVersion,
 )
@@ -47,6 +49,7 @@ IDS_A_CALL = 19
 PROTECTED_A_CALL = 50
 PAUSED = frozenset({"AZRebalance"})
 MAX_FAILURES = 5
+LAUNCHES_EACH = 4
 
 
 def decide(goal: Goal, record: Record, facts: Facts) -> Decision:
@@ -84,7 +87,7 @@ def _serve(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | N
         or _launch(side, goal, record, facts)
         or _migrate(side, goal, record)
         or _warm(side, goal, record, facts)
-        or _prepare(side, record, facts)
+        or (_room(record, facts, len(side.outside)) if side.outside else None)
         or _protect(side, record)
         or _attach(side)
         or _healthy(side, goal, record, facts)
@@ -103,22 +106,24 @@ def _turn_back(side: Side, record: Record, facts: Facts) -> Act | None:
     if point := _point(side, facts):
         return point
     ours = [i.id for i in side.stay if i.lifecycle is Lifecycle.STANDBY and i.standby == record.id]
-    return ExitStandby(tuple(ours[:IDS_A_CALL])) if ours else None
+    if not ours:
+        return None
+    return _room(record, facts, len(ours)) or ExitStandby(tuple(ours[:IDS_A_CALL]))
 
 
 def _lost(side: Side, goal: Goal, record: Record, facts: Facts) -> Undo | None:
     """Turn back at once when a new instance that served is lost while the old fleet still rests."""
-    if not side.forward or is_committed(record) or record.mark("soak") is None:
+    if not side.forward or is_committed(record):
         return None
-    gone = [i for i in record.attached if i not in facts.instances or not facts.instances[i].alive]
-    if gone:
-        return Undo(f"{gone[0]} was lost while the new fleet was watched", tuple(gone))
 
-    def is_sick(instance: Instance) -> bool:
-        return holds(facts, goal.confirmations, lambda look: not look.healthy_everywhere(instance.id))
+    def is_sick(instance_id: str) -> bool:
+        return holds(facts, goal.confirmations, lambda look: not look.healthy_everywhere(instance_id))
 
-    sick = [i for i in side.active if is_sick(i)]
-    return Undo(f"lost health: {why_unhealthy(sick[0], facts)}", tuple(i.id for i in sick)) if sick else None
+    sick = tuple(instance_id for instance_id in record.watched if is_sick(instance_id))
+    if not sick:
+        return None
+    first = facts.instances.get(sick[0])
+    return Undo(f"lost health: {why_unhealthy(first, facts) if first else f'{sick[0]} is gone'}", sick)
 
 
 def _launch(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:
@@ -133,9 +138,8 @@ def _launch(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | 
         if i.lifecycle is Lifecycle.STANDBY and i.standby and i.image_id == side.image_id and i.answers is not False
     ]
     if rested:
-        return _prepare(side, record, facts, room=missing) or ExitStandby(
-            tuple(i.id for i in rested[: min(missing, IDS_A_CALL)])
-        )
+        back = tuple(i.id for i in rested[: min(missing, IDS_A_CALL)])
+        return _room(record, facts, missing) or ExitStandby(back)
 
     def agrees(look: Facts) -> bool:
         then = new_side(record, look) if side.forward else old_side(record, look)
@@ -143,6 +147,8 @@ def _launch(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | 
 
     if not holds(facts, goal.confirmations, agrees):
         return Wait("another look to agree on what is missing", facts.at, None, "look")
+    if len(record.launched) > LAUNCHES_EACH * (missing + len(side.active)):
+        return _give_up(side, f"{len(record.launched)} instances were started, and they keep dying", ())
     zone, count = _emptiest_zone(side.active, facts.group.subnets, missing)
     return LaunchInstances(
         count=count,
@@ -206,18 +212,15 @@ def _why_cold(instance: Instance) -> str:
     return f"its health check answers: {instance.answer or 'nothing'}"
 
 
-def _prepare(side: Side, record: Record, facts: Facts, room: int = 0) -> Act | None:
-    """Make room and pause, once, and only if the group is about to be changed."""
-    needed = room or len(side.outside)
+def _room(record: Record, facts: Facts, more: int) -> Act | None:
+    """Make room for more instances and pause what would work against us: before anything is moved into the group."""
     group = facts.group
-    if not needed:
-        return None
     if not record.prepared:
-        return PrepareGroup(max=group.max + needed, pause=PAUSED - group.suspended)
-    # Written down but never done: we died in between, and nobody else touched the maximum.
-    undone = group.max == record.before.max and record.raised_max != group.max
-    if record.raised_max is not None and undone and not record.attached and not record.recalled:
-        return PrepareGroup(max=record.raised_max, pause=record.paused)
+        return PrepareGroup(max=group.max + more, pause=PAUSED - group.suspended)
+    # Autoscaling grew into the room meanwhile, or we died before the call that we had written down.
+    short, awake = group.desired + more > group.max, record.paused - group.suspended
+    if short or awake:
+        return PrepareGroup(max=max(group.max, group.desired + more), pause=awake)
     return None
 
 
@@ -239,7 +242,7 @@ def _healthy(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision |
     if is_settled(side, record):
         return None
     ids = [i.id for i in side.active]
-    if ids and holds(facts, goal.confirmations, lambda look: all(look.healthy_everywhere(i) for i in ids)):
+    if not ids or holds(facts, goal.confirmations, lambda look: all(look.healthy_everywhere(i) for i in ids)):
         return None
     sick = [i for i in side.active if not facts.healthy_everywhere(i.id)]
     moving = any(i.lifecycle is not Lifecycle.IN_SERVICE for i in side.leave)
@@ -274,7 +277,7 @@ def _point(side: Side, facts: Facts) -> Act | None:
 def _stand_by(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:
     serving = [i for i in side.leave if i.lifecycle is Lifecycle.IN_SERVICE]
     if serving:
-        return EnterStandby(tuple(i.id for i in serving[:IDS_A_CALL]), record.id)
+        return _standing(facts, len(serving)) or EnterStandby(tuple(i.id for i in serving[:IDS_A_CALL]), record.id)
     on_their_way = [
         i
         for i in side.leave
@@ -297,6 +300,18 @@ def _stand_by(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision 
     return _give_up(
         side, f"{on_their_way[0].id} did not leave the load balancers within {goal.drain_within_s:g} s", on_their_way
     )
+
+
+def _standing(facts: Facts, leaving: int) -> Act | None:
+    """Let the desired capacity say what is in service, where a policy lowered it and no instance could follow.
+
+    EnterStandby may not take it below the minimum
+    (https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_EnterStandby.html).
+    """
+    counted_in = (Lifecycle.IN_SERVICE, Lifecycle.PENDING)
+    there = min(sum(i.alive and i.lifecycle in counted_in for i in facts.instances.values()), facts.group.max)
+    low = facts.group.desired - min(leaving, IDS_A_CALL) < facts.group.min
+    return Resize(there) if low and there > facts.group.desired else None
 
 
 def _soak(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:
@@ -331,17 +346,20 @@ def _is_kept(instance: Instance, side: Side, goal: Goal, record: Record) -> bool
     """Whether an instance in Standby outlives this release: the previous fleet, or one that was warm before us."""
     if side.forward:
         return goal.keep_previous and instance.image_id == record.before.image_id
-    return instance.release != record.id and instance.standby is not None
+    return instance.id in record.recalled or instance.standby not in (None, record.id)
 
 
 def _restore(side: Side, record: Record, facts: Facts) -> Act | None:
+    tagged = [i.id for i in side.active if i.lifecycle is Lifecycle.IN_SERVICE and i.standby]
+    if tagged:
+        return Untag(tuple(tagged))
     if not record.prepared:
         return None
     group = facts.group
-    wanted = demand(record, facts)
-    # A new instance that died in the group left its place to a replacement, or a rebalancing one to nobody.
-    if group.desired != wanted <= len(side.active):
-        return RestoreGroup(None, frozenset(), wanted)
+    # A new instance that died in the group left its place to a replacement; a policy wanted less, or more than allowed.
+    fit = min(demand(record, facts), group.max)
+    if group.min <= fit <= len(side.active) and group.desired != fit:
+        return Resize(fit)
     shielded = [
         i.id
         for i in side.active

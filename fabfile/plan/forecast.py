@@ -72,7 +72,7 @@ def foresee(goal: Goal, record: Record, facts: Facts, drain_s: float) -> Forecas
         else:
             if record.mark(decision.mark) is None:
                 record = replace(record, marks=(*record.marks, (decision.mark, facts.at)))
-            facts = _waited(facts, goal.confirmations, timedelta(seconds=seconds))
+            facts = _waited(facts, goal.confirmations, timedelta(seconds=seconds or CALL_S))
         peak = max(peak, _count_alive(facts))
     raise RuntimeError(f"a release of {record.version} would never end")
 
@@ -87,6 +87,8 @@ _CALLS: dict[type, tuple[str, ...]] = {
     acts.EnterStandby: ("ec2:CreateTags", "autoscaling:EnterStandby"),
     acts.ExitStandby: ("autoscaling:ExitStandby",),
     acts.Terminate: ("ec2:TerminateInstances",),
+    acts.Resize: ("autoscaling:UpdateAutoScalingGroup",),
+    acts.Untag: ("ec2:DeleteTags",),
 }
 
 
@@ -102,7 +104,7 @@ def calls_of(decision: Act | Wait) -> tuple[str, ...]:
 
 
 def _restoring(act: acts.RestoreGroup) -> Iterator[str]:
-    if act.max is not None or act.desired is not None:
+    if act.max is not None:
         yield "autoscaling:UpdateAutoScalingGroup"
     if act.resume:
         yield "autoscaling:ResumeProcesses"
@@ -223,8 +225,17 @@ def _(act: acts.Terminate, facts: Facts) -> Facts:
 def _(act: acts.RestoreGroup, facts: Facts) -> Facts:
     group = facts.group
     maximum = group.max if act.max is None else act.max
-    desired = group.desired if act.desired is None else act.desired
-    return replace(facts, group=replace(group, max=maximum, desired=desired, suspended=group.suspended - act.resume))
+    return replace(facts, group=replace(group, max=maximum, suspended=group.suspended - act.resume))
+
+
+@predict.register
+def _(act: acts.Resize, facts: Facts) -> Facts:
+    return replace(facts, group=replace(facts.group, desired=act.desired))
+
+
+@predict.register
+def _(act: acts.Untag, facts: Facts) -> Facts:
+    return _each(facts, act.ids, standby=None)
 
 
 def _each(facts: Facts, ids: tuple[str, ...], **changes: object) -> Facts:
@@ -244,7 +255,7 @@ def _registered(facts: Facts, ids: tuple[str, ...], health: Health) -> Facts:
 
 def _waited(facts: Facts, reads: int, passed: timedelta) -> Facts:
     """Return the facts after a wait in which all went well, seen as often as confirmation asks for."""
-    settled = {key: _settle(i) for key, i in facts.instances.items()}
+    settled = {key: _settle(i) for key, i in facts.instances.items() if i.alive}
     later = replace(
         facts,
         at=facts.at + passed,
@@ -268,9 +279,6 @@ def _settle(instance: Instance) -> Instance:
 
 
 def _settle_balancer(balancer: Balancer, instances: dict[str, Instance]) -> Balancer:
-    registrations = {
-        key: Registration(Health.HEALTHY)
-        for key in balancer.registrations
-        if key in instances and instances[key].lifecycle is Lifecycle.IN_SERVICE
-    }
+    serving = (key for key, instance in instances.items() if instance.lifecycle is Lifecycle.IN_SERVICE)
+    registrations = dict.fromkeys(serving, Registration(Health.HEALTHY))
     return Balancer(balancer.name, balancer.kind, registrations)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .fleet import Facts, Lifecycle
-from .release import Act, Attach, EnterStandby, ExitStandby, PrepareGroup, Record, RestoreGroup, Retire
+from .release import Act, Attach, EnterStandby, ExitStandby, PrepareGroup, Record, Resize, Retire
 
 COMMITTED = "committed"
 
@@ -19,14 +19,15 @@ def intend(act: Act, record: Record, facts: Facts) -> Record:
         case Attach():
             return replace(record, attached=_joined(record.attached, act.ids))
         case EnterStandby():
-            return replace(record, rested=_joined(record.rested, act.ids))
+            watched = record.watched or _serving_new(record, facts)
+            return replace(record, rested=_joined(record.rested, act.ids), watched=watched)
         case ExitStandby():
             before_us = tuple(i for i in act.ids if i not in record.rested)
             return replace(record, recalled=_joined(record.recalled, before_us))
         case Retire() if record.undo is None and record.mark(COMMITTED) is None:
             return replace(record, marks=(*record.marks, (COMMITTED, facts.at)))
-        case RestoreGroup(desired=int() as desired):
-            return replace(record, trimmed=facts.group.desired - desired)
+        case Resize():
+            return replace(record, trimmed=record.trimmed + facts.group.desired - act.desired)
     return record
 
 
@@ -36,14 +37,20 @@ def demand(record: Record, facts: Facts) -> int:
     The group's desired capacity is autoscaling's own wish plus what our acts did to it: each attached instance added
     one, each one put in Standby took one. An instance that died kept its place, for the group replaces it. The wish is
     never followed downwards during a release: with both fleets in service each instance has half the load, and a policy
-    would shrink the group for no good reason.
+    would shrink the group for no good reason. Nor is it followed above the maximum that the group had before us.
     """
     added_first = {*record.attached, *record.recalled}
     moved = sum(
         _place(instance_id, record, facts) - (0 if instance_id in added_first else 1)
         for instance_id in {*added_first, *record.rested}
     )
-    return max(record.wanted, facts.group.desired - moved + record.trimmed)
+    wish = min(facts.group.desired - moved + record.trimmed, max(record.before.max, record.wanted))
+    return max(record.wanted if record.undo is None else min(record.wanted, record.before.desired), wish)
+
+
+def _serving_new(record: Record, facts: Facts) -> tuple[str, ...]:
+    serving = (i for i in facts.instances.values() if i.alive and i.lifecycle is Lifecycle.IN_SERVICE)
+    return tuple(sorted(i.id for i in serving if i.image_id == record.image_id))
 
 
 def _place(instance_id: str, record: Record, facts: Facts) -> int:

@@ -78,6 +78,7 @@ class Record:
     recalled: tuple[str, ...] = ()
     rested: tuple[str, ...] = ()
     trimmed: int = 0
+    watched: tuple[str, ...] = ()
 
     def mark(self, name: str) -> datetime | None:
         """Return when something first happened."""
@@ -193,11 +194,24 @@ class Terminate(Act):
 
 @dataclass(frozen=True)
 class RestoreGroup(Act):
-    """Put back what the release changed in the group; None leaves a number as it is."""
+    """Put back what the release changed in the group; None leaves the maximum to whoever changed it meanwhile."""
 
     max: int | None
     resume: frozenset[str]
-    desired: int | None = None
+
+
+@dataclass(frozen=True)
+class Resize(Act):
+    """Set the group's desired capacity to what is there, where it has come to say something else."""
+
+    desired: int
+
+
+@dataclass(frozen=True)
+class Untag(Act):
+    """Forget that instances in service once were in Standby by our doing: the next time it may be somebody else's."""
+
+    ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ def old_side(record: Record, facts: Facts) -> Side:
 
 
 def _both_sides(record: Record, facts: Facts) -> tuple[tuple[Instance, ...], tuple[Instance, ...]]:
+    # Released over itself, to make a mixed fleet one again: only what this release started is new.
+    by_release = record.image_id == record.before.image_id
     new: list[Instance] = []
     old: list[Instance] = []
     for instance in sorted(facts.instances.values(), key=lambda i: i.id):
@@ -56,7 +58,8 @@ def _both_sides(record: Record, facts: Facts) -> tuple[tuple[Instance, ...], tup
         stray = not instance.in_group and instance.release != record.id
         if foreign or stray or not instance.alive:
             continue
-        (new if instance.image_id == record.image_id else old).append(instance)
+        is_new = instance.release == record.id if by_release else instance.image_id == record.image_id
+        (new if is_new else old).append(instance)
     return tuple(new), tuple(old)
 
 

@@ -41,6 +41,11 @@ class PlainScreen:
         """Say that a call failed and will be decided upon anew."""
         self.say(f"failed ({failures}): {type(act).__name__}: {reason}")
 
+    def blind(self, reason: str) -> None:
+        """Say that AWS did not answer and will be asked again."""
+        self._last = ""
+        self.say(f"no answer from AWS, asking again: {reason}")
+
     def turning_back(self, reason: str, facts: Facts, blamed: tuple[str, ...]) -> None:
         """Say that the release is being undone, and why."""
         self._last = ""
@@ -122,11 +127,20 @@ def _(act: acts.Terminate, facts: Facts) -> str:
 
 @describe.register
 def _(act: acts.RestoreGroup, facts: Facts) -> str:
-    numbers = {"maximum": act.max, "desired": act.desired}
-    parts = [f"{name} {number}" for name, number in numbers.items() if number is not None]
+    parts = [] if act.max is None else [f"maximum {act.max}"]
     if act.resume:
         parts.append(f"resume {', '.join(sorted(act.resume))}")
     return f"put {facts.group.name} back: {', '.join(parts)}"
+
+
+@describe.register
+def _(act: acts.Resize, facts: Facts) -> str:
+    return f"set {facts.group.name}'s desired capacity to what is there: {facts.group.desired} to {act.desired}"
+
+
+@describe.register
+def _(act: acts.Untag, facts: Facts) -> str:
+    return f"forget that {counted(len(act.ids), 'instance')} in service were in Standby: {_ids(act.ids)}"
 
 
 def _ids(ids: tuple[str, ...]) -> str:

@@ -91,7 +91,12 @@ def _group(raw: dict[str, Any], template: Template, subnets: Mapping[str, str]) 
         subnets=subnets,
         capacity=int(capacity) if capacity.isdigit() else None,
         protects_new=raw.get("NewInstancesProtectedFromScaleIn", False),
-        tags=tuple((tag["Key"], tag["Value"]) for tag in raw.get("Tags", []) if tag.get("PropagateAtLaunch")),
+        # Keys that begin with aws: are AWS's own; a request that sets them is refused.
+        tags=tuple(
+            (tag["Key"], tag["Value"])
+            for tag in raw.get("Tags", [])
+            if tag.get("PropagateAtLaunch") and not tag["Key"].startswith("aws:")
+        ),
         unsupported=_why_unsupported(raw, subnets),
     )
 

@@ -90,6 +90,11 @@ def tag_resources(settings: Settings, ids: Sequence[str], tags: dict[str, str]) 
     client("ec2", settings).create_tags(Resources=list(ids), Tags=[{"Key": k, "Value": v} for k, v in tags.items()])
 
 
+def untag_resources(settings: Settings, ids: Sequence[str], keys: Sequence[str]) -> None:
+    """Take tags off resources; those without them stay as they are."""
+    client("ec2", settings).delete_tags(Resources=list(ids), Tags=[{"Key": key} for key in keys])
+
+
 def terminate_instances(settings: Settings, ids: Sequence[str]) -> None:
     """Terminate instances; those already gone stay gone."""
     client("ec2", settings).terminate_instances(InstanceIds=list(ids))

@@ -54,9 +54,13 @@ def is_alive(owner: Owner, made_at_s: float) -> bool:
 
     :param made_at_s: when it made what is looked at, in seconds since 1970.
     """
-    if owner.place != _place():
-        return time.time() - made_at_s < FOREIGN_RUN_AT_MOST_S
-    return _start_of(owner.pid) == owner.start
+    alive = lives(owner)
+    return time.time() - made_at_s < FOREIGN_RUN_AT_MOST_S if alive is None else alive
+
+
+def lives(owner: Owner) -> bool | None:
+    """Say whether an owner lives; None for one of another machine, boot or container, which cannot be asked."""
+    return _start_of(owner.pid) == owner.start if owner.place == _place() else None
 
 
 @cache

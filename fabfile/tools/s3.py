@@ -6,7 +6,8 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from .aws import client, split_s3_url
 
@@ -19,10 +20,11 @@ _LOST_RACE = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 
 @dataclass(frozen=True)
 class Stored:
-    """An object's content and the tag that names this very content."""
+    """An object's content, the tag that names this very content, and its age by S3's own clock."""
 
     body: bytes
     etag: str
+    age_s: float
 
 
 class Bucket:
@@ -42,7 +44,7 @@ class Bucket:
             if error.response["Error"]["Code"] in _MISSING:
                 return None
             raise
-        return Stored(answer["Body"].read(), answer["ETag"])
+        return Stored(answer["Body"].read(), answer["ETag"], _age_s(answer))
 
     def create(self, key: str, body: bytes) -> str | None:
         """Write an object that must not exist yet; None when somebody else's does."""
@@ -81,9 +83,20 @@ class Bucket:
             answer = self._s3.put_object(Bucket=self._bucket, Key=self._key(key), Body=body, **condition)
         except ClientError as error:
             if error.response["Error"]["Code"] in _LOST_RACE | _MISSING:
-                return None
+                # The first try may have arrived and its answer been lost: then the repeat meets our own content.
+                stored = self.read(key)
+                return stored.etag if stored and stored.body == body else None
             raise
         return str(answer["ETag"])
 
     def _key(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key
+
+
+def _age_s(answer: dict[str, Any]) -> float:
+    """Return how old an object is, both times being S3's: no clock of ours has to be right."""
+    from email.utils import parsedate_to_datetime
+
+    told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    now = parsedate_to_datetime(told) if told else datetime.now(UTC)
+    return float((now - answer["LastModified"]).total_seconds())

@@ -38,6 +38,9 @@ class Listener:
     def failed(self, act: Act, reason: str, failures: int) -> None:
         self.failures.append(f"{type(act).__name__}: {reason}")
 
+    def blind(self, reason: str) -> None:
+        self.failures.append(reason)
+
     def turning_back(self, reason: str, facts: Facts, blamed: tuple[str, ...]) -> None:
         self.reasons.append(reason)
 

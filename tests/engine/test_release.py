@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from fabfile.engine.act import Hands
-from fabfile.engine.journal import Journal
-from fabfile.engine.operate import previous_version, state_of
+from fabfile.engine.operate import journal_of, previous_version
 from fabfile.localcloud.faults import Fault
 from fabfile.localcloud.models import Behaviour
 from fabfile.plan.outcome import Refusal
@@ -75,7 +74,7 @@ def test_restores_the_old_fleet_when_the_new_one_turns_sick_behind_the_load_bala
 
 def test_rolls_back_to_the_version_before(operator: Operator) -> None:
     operator.release("2.0.0")
-    journal = Journal(state_of(operator.settings), "prod")
+    journal = journal_of(operator.settings)
     assert previous_version(journal, "2.0.0") == "1.0.0"
     result = operator.release("1.0.0", Kind.ROLLBACK)
     assert result.ending is Ending.DONE
@@ -198,7 +197,7 @@ def test_keeps_capacity_that_autoscaling_adds_in_the_middle(
 def test_writes_down_who_and_when_and_how_it_ended(operator: Operator) -> None:
     operator.release("2.0.0")
     operator.release("3.0.0")
-    chapters = list(Journal(state_of(operator.settings), "prod").history())
+    chapters = list(journal_of(operator.settings).history())
     assert [(c.version, c.from_version, c.ending, c.who) for c in chapters] == [
         ("3.0.0", "2.0.0", Ending.RESTORED, "ann"),
         ("2.0.0", "1.0.0", Ending.DONE, "ann"),

@@ -43,7 +43,8 @@ FACTS = Facts(NOW, GROUP, {}, (), {}, "ami-1")
         ),
         (acts.Terminate(("i-1",)), "terminate 1 instance that never served: i-1"),
         (acts.RestoreGroup(4, frozenset({"AZRebalance"})), "put shop-prod back: maximum 4, resume AZRebalance"),
-        (acts.RestoreGroup(None, frozenset(), 3), "put shop-prod back: desired 3"),
+        (acts.Resize(3), "set shop-prod's desired capacity to what is there: 2 to 3"),
+        (acts.Untag(("i-1",)), "forget that 1 instance in service were in Standby: i-1"),
     ],
 )
 def test_says_each_act_in_one_line(act: acts.Act, line: str) -> None:
