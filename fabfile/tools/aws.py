@@ -29,10 +29,11 @@ def _client(service: str, region: str, endpoint: str | None) -> Any:
     from botocore.config import Config
 
     make: Any = boto3.client  # typed as an overload of every service there is
-    config = Config(retries={"mode": "adaptive", "max_attempts": 10}, connect_timeout=5, read_timeout=30)
-    if endpoint is None:
-        return make(service, region_name=region, config=config)
-    return make(service, region_name=region, endpoint_url=endpoint, config=config, **made_up_credentials(endpoint))
+    made_up = made_up_credentials(endpoint)
+    # A local cloud that does not answer is not there; AWS itself is worth more patience.
+    retries = {"mode": "standard", "max_attempts": 3} if made_up else {"mode": "adaptive", "max_attempts": 10}
+    config = Config(retries=retries, connect_timeout=5, read_timeout=30)  # type: ignore[arg-type]
+    return make(service, region_name=region, endpoint_url=endpoint, config=config, **made_up)
 
 
 def made_up_credentials(endpoint: str | None) -> dict[str, str]:
