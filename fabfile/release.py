@@ -37,7 +37,7 @@ def release(
     if plan or c.config.run.dry:
         show_plan(settings, order)
         return
-    conclude(settings, change(c, settings, order))
+    conclude(settings, change(c, settings, order), asked_to_undo=abort)
 
 
 def change(c: Context, settings: Settings, order: Order) -> Result:
@@ -61,14 +61,15 @@ def change(c: Context, settings: Settings, order: Order) -> Result:
     except KeyboardInterrupt:
         env = settings.env
         print(
-            f"stopped, with traffic where it was; the same command goes on, fab release --env={env} --abort puts back"
+            f"stopped half way: both fleets may serve; the same command goes on, release --env={env} --abort puts back"
         )
         raise
 
 
-def conclude(settings: Settings, result: Result) -> None:
+def conclude(settings: Settings, result: Result, *, asked_to_undo: bool = False) -> None:
     """Say how it ended and what to do next.
 
+    :param asked_to_undo: whether having put everything back is what was asked for.
     :raises Restored: it failed, and everything is as it was (exit code 3).
     :raises NotRestored: it failed, and a person has to look (exit code 4).
     """
@@ -81,6 +82,9 @@ def conclude(settings: Settings, result: Result) -> None:
         return
     serves = what_serves(result.facts)
     env = settings.env
+    if result.ending is Ending.RESTORED and asked_to_undo:
+        print(f"put back; {serves}")
+        return
     if result.ending is Ending.RESTORED:
         raise Restored(f"failed and put back: {result.why}\n  now: {serves}\n  look with: fab status --env={env}")
     raise NotRestored(

@@ -37,7 +37,7 @@ def rollback(c: Context, env: str | None = None, version: str | None = None, pla
 def _target(settings: Settings) -> str:
     """Find what to roll back to: an unfinished rollback's own target, else the version that served before."""
     from .engine.observe import look_once
-    from .engine.operate import journal_of, previous_version
+    from .engine.operate import journal_of, previous_version, serving_version, why_unfinished
     from .plan.outcome import Refusal
     from .plan.release import Kind
 
@@ -45,12 +45,13 @@ def _target(settings: Settings) -> str:
     unfinished = journal.read()
     if unfinished is not None and unfinished.kind is Kind.ROLLBACK:
         return unfinished.version
-    facts = look_once(settings)
-    serving = facts.version_of(facts.template_image)
+    if unfinished is not None:
+        raise Refusal(why_unfinished(unfinished))
+    serving = serving_version(journal, look_once(settings))
     previous = previous_version(journal, serving)
     if previous is None:
         raise Refusal(
-            f"history knows no version before {serving or 'this'} in {settings.env}; name one: "
+            f"history knows no version before {serving or 'the first release'} in {settings.env}; name one: "
             f"fab rollback --env={settings.env} --version=..."
         )
     return previous

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..plan.begin import begin
+from ..plan.fleet import Facts
 from ..plan.ledger import COMMITTED
 from ..plan.outcome import Refusal
 from ..plan.release import Done, Ending, Goal, Kind, Record, Refuse
@@ -100,6 +101,14 @@ def journal_of(settings: Settings) -> Journal:
     return Journal(state_of(settings), settings.group)
 
 
+def serving_version(journal: Journal, facts: Facts) -> str | None:
+    """Return the version that the group is pointed at; where its AMI is gone, what history says was released last."""
+    version = facts.version_of(facts.template_image)
+    if version not in (None, "?"):
+        return version
+    return next((chapter.version for chapter in journal.history() if chapter.ending is Ending.DONE), None)
+
+
 def previous_version(journal: Journal, serving: str | None) -> str | None:
     """Return the version that served before the one that serves now, as history has it; None when it has none.
 
@@ -132,12 +141,17 @@ def resumed(record: Record, order: Order) -> Record:
             )
         record = replace(record, undo=record.undo or f"put back by {order.who}")
     elif (record.version, record.kind) != (order.version, order.kind):
-        raise Refusal(
-            f"{record.kind.value} of {record.version} in {env} by {record.who} is unfinished; "
-            f"go on with: {command(record)}, or put back with: fab release --env={env} --abort"
-        )
+        raise Refusal(why_unfinished(record))
     marks = ((COMMITTED, committed),) if committed else ()
     return replace(record, failures=0, marks=marks)
+
+
+def why_unfinished(record: Record) -> str:
+    """Say that a release stands open, and the two ways on."""
+    return (
+        f"{record.kind.value} of {record.version} in {record.env} by {record.who} is unfinished; "
+        f"go on with: {command(record)}, or put back with: fab release --env={record.env} --abort"
+    )
 
 
 def command(record: Record) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from fabfile.engine import observe
 from fabfile.engine.act import Hands
 from fabfile.engine.forecast import foresee
-from fabfile.engine.operate import Order, journal_of, previous_version
+from fabfile.engine.operate import Order, journal_of, previous_version, serving_version
 from fabfile.localcloud.models import Behaviour
 from fabfile.plan.release import Done, Ending, Kind, Undone
 from fabfile.tools import autoscaling, health
@@ -229,6 +230,17 @@ def test_goes_further_back_with_each_rollback(operator: Operator) -> None:
     assert previous_version(journal, "2.5.0") == "2.0.0"
     operator.release("2.0.0", Kind.ROLLBACK)
     assert previous_version(journal, "2.0.0") == "1.0.0"
+
+
+def test_knows_from_history_what_serves_when_its_image_is_gone(operator: Operator) -> None:
+    operator.release("2.0.0")
+    operator.cloud.client("ec2").deregister_image(ImageId=operator.world.image_ids["2.0.0"])
+    facts = observe.look_once(operator.settings)
+    assert facts.version_of(facts.template_image) == "?"
+    journal = journal_of(operator.settings)
+    serving = serving_version(journal, facts)
+    assert serving == "2.0.0"
+    assert previous_version(journal, serving) == "1.0.0"
 
 
 @pytest.mark.parametrize("act", ["LaunchInstances", "Attach", "EnterStandby", "Retire"])
