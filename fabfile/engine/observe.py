@@ -67,6 +67,11 @@ class Observer:
         self._last = facts
         return facts
 
+    def addresses(self) -> tuple[str, ...]:
+        """Return the URLs that lead to the group of the newest look."""
+        seen = self._seen or autoscaling.read_group(self._settings)
+        return elb.read_addresses(self._settings, seen.target_groups, seen.classic)
+
     def forget(self) -> None:
         """Drop earlier looks: after an act they speak of another world."""
         self._last = None
@@ -125,10 +130,9 @@ def _newborn(instance_id: str, image_id: str, release_id: str | None) -> Instanc
 
 def look_once(settings: Settings, release_id: str | None = None) -> Facts:
     """Take one look at an env, for those who only want to see."""
-    return Observer(settings, lambda: datetime.now(UTC)).look(release_id)
+    return bystander(settings).look(release_id)
 
 
-def addresses(settings: Settings) -> tuple[str, ...]:
-    """Return the URLs that lead to an env's group."""
-    seen = autoscaling.read_group(settings)
-    return elb.read_addresses(settings, seen.target_groups, seen.classic)
+def bystander(settings: Settings) -> Observer:
+    """Make an observer for those who only want to see, by the clock on the wall."""
+    return Observer(settings, lambda: datetime.now(UTC))

@@ -211,14 +211,3 @@ def resume(settings: Settings, processes: Iterable[str]) -> None:
     names = sorted(processes)
     if names:
         client("autoscaling", settings).resume_processes(AutoScalingGroupName=settings.group, ScalingProcesses=names)
-
-
-def read_activities(settings: Settings, limit: int = 5) -> list[str]:
-    """Return the newest scaling activities in one line each, newest first."""
-    answer = client("autoscaling", settings).describe_scaling_activities(
-        AutoScalingGroupName=settings.group, MaxRecords=limit
-    )
-    return [
-        f"{raw['StatusCode']}: {raw.get('Description', '')} {raw.get('StatusMessage', '')}".strip()
-        for raw in answer["Activities"]
-    ]

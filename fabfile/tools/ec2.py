@@ -100,18 +100,6 @@ def terminate_instances(settings: Settings, ids: Sequence[str]) -> None:
     client("ec2", settings).terminate_instances(InstanceIds=list(ids))
 
 
-def read_console(settings: Settings, instance_id: str) -> str:
-    """Return the tail of what an instance printed while booting, or nothing where EC2 has none."""
-    import base64
-
-    answer = client("ec2", settings).get_console_output(InstanceId=instance_id)
-    text = answer.get("Output") or ""
-    try:
-        return base64.b64decode(text, validate=True).decode(errors="replace")
-    except ValueError:
-        return str(text)
-
-
 def read_images(settings: Settings) -> dict[str, Image]:
     """Read the AMIs of this project, by id."""
     pages = client("ec2", settings).get_paginator("describe_images")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,8 @@ from botocore.exceptions import ClientError
 
 from fabfile.localcloud.faults import Fault
 from fabfile.localcloud.models import Behaviour
-from fabfile.localcloud.simulated import SimulatedCloud, simulated_cloud
+from fabfile.localcloud.simulated import SimulatedCloud
 from fabfile.localcloud.world import World, provision_world
-
-
-@pytest.fixture
-def cloud() -> Iterator[SimulatedCloud]:
-    with simulated_cloud() as simulated:
-        yield simulated
 
 
 @pytest.fixture

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from fabfile.localcloud.models import Behaviour
-from fabfile.localcloud.simulated import SimulatedCloud, simulated_cloud
+from fabfile.localcloud.simulated import SimulatedCloud
 from fabfile.localcloud.world import World, provision_world
-
-
-@pytest.fixture
-def cloud() -> Iterator[SimulatedCloud]:
-    with simulated_cloud() as simulated:
-        yield simulated
 
 
 @pytest.fixture

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from fabfile.localcloud.faults import Fault
-from fabfile.localcloud.simulated import SimulatedCloud, simulated_cloud
+from fabfile.localcloud.simulated import SimulatedCloud
 from fabfile.localcloud.world import World, provision_world
-
-
-@pytest.fixture
-def cloud() -> Iterator[SimulatedCloud]:
-    with simulated_cloud() as simulated:
-        yield simulated
 
 
 @pytest.fixture
 def world(cloud: SimulatedCloud) -> World:
     """Make a group of two in service; it may have one to four."""
     return provision_world(cloud, capacity=2)
-
-
-@pytest.fixture
-def autoscaling(cloud: SimulatedCloud) -> Any:
-    return cloud.client("autoscaling")
 
 
 def run(world: World, count: int = 1, *, subnet: int = 0, version: str = "$Default") -> list[str]:

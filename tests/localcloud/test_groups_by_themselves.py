@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,14 +10,8 @@ import pytest
 
 from fabfile.localcloud.faults import Fault
 from fabfile.localcloud.models import Behaviour
-from fabfile.localcloud.simulated import SimulatedCloud, simulated_cloud
+from fabfile.localcloud.simulated import SimulatedCloud
 from fabfile.localcloud.world import World, provision_world
-
-
-@pytest.fixture
-def cloud() -> Iterator[SimulatedCloud]:
-    with simulated_cloud() as simulated:
-        yield simulated
 
 
 @pytest.fixture
@@ -27,11 +20,6 @@ def world(cloud: SimulatedCloud) -> World:
     world = provision_world(cloud, capacity=4)
     cloud.clock.sleep(60)
     return world
-
-
-@pytest.fixture
-def autoscaling(cloud: SimulatedCloud) -> Any:
-    return cloud.client("autoscaling")
 
 
 def suspend(world: World, *processes: str) -> None:

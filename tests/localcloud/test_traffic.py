@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from fabfile.localcloud.models import Behaviour
-from fabfile.localcloud.simulated import SimulatedCloud, simulated_cloud
+from fabfile.localcloud.simulated import SimulatedCloud
 from fabfile.localcloud.world import World, provision_world
-
-
-@pytest.fixture
-def cloud() -> Iterator[SimulatedCloud]:
-    with simulated_cloud() as simulated:
-        yield simulated
 
 
 @pytest.fixture
