@@ -68,6 +68,7 @@ class Instance:
     standby: str | None = None
     answers: bool | None = None
     answer: str = ""
+    spot: bool = False
 
     @property
     def alive(self) -> bool:
@@ -112,6 +113,45 @@ class Template:
 
 
 @dataclass(frozen=True)
+class Mix:
+    """A group's mixed-instances policy: which types, and how many of them on demand.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-mixed-instances-groups.html
+
+    :param on_demand_base: instances that are on demand before any is spot.
+    :param on_demand_percent: of every hundred above the base, so many are on demand.
+    :param types: the policy's overrides, in JSON as the API has them.
+    """
+
+    on_demand_base: int
+    on_demand_percent: int
+    on_demand_strategy: str
+    spot_strategy: str
+    spot_max_price: str | None
+    types: str
+
+    def spot_of(self, total: int) -> int:
+        """Return how many of a fleet are spot; a share that does not come out even is on demand's."""
+        above = max(total - self.on_demand_base, 0)
+        return above * (100 - self.on_demand_percent) // 100
+
+
+class Gate(Enum):
+    """A point where a release that is one of several waits for the others."""
+
+    CUTOVER = "cutover"
+    COMMIT = "commit"
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A CloudWatch alarm, by its state and its own words for it."""
+
+    sounds: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Group:
     """An Auto Scaling group's own settings."""
 
@@ -127,6 +167,9 @@ class Group:
     protects_new: bool = False
     tags: tuple[tuple[str, str], ...] = ()
     unsupported: str | None = None
+    mix: Mix | None = None
+    launch_hooks: tuple[str, ...] = ()
+    end_hooks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,7 +182,12 @@ class Image:
 
 @dataclass(frozen=True)
 class Facts:
-    """One look at the world. `before` is the look before this one, so that a fact can be asked to hold."""
+    """One look at the world. `before` is the look before this one, so that a fact can be asked to hold.
+
+    :param alarms: by name, those that the settings name.
+    :param unseen: ids that the group lists and EC2 does not know: one of them answered with yesterday's world.
+    :param shut: gates that are not open yet, each with what it waits for.
+    """
 
     at: datetime
     group: Group
@@ -147,6 +195,9 @@ class Facts:
     balancers: tuple[Balancer, ...]
     images: Mapping[str, Image]
     template_image: str
+    alarms: Mapping[str, Alarm] = field(default_factory=dict)
+    unseen: tuple[str, ...] = ()
+    shut: Mapping[Gate, str] = field(default_factory=dict)
     before: Facts | None = field(default=None, repr=False)
 
     def looks(self) -> Iterator[Facts]:

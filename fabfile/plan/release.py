@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-from .fleet import Template
+from .fleet import Mix, Template
 
 
 class Kind(Enum):
@@ -22,6 +22,28 @@ class Ending(Enum):
     DONE = "done"
     RESTORED = "restored"
     NOT_RESTORED = "not restored"
+    STAGED = "staged"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How an operator wants this one release to go; None leaves it to the settings. All times in seconds.
+
+    :param batch: replace so many instances at a time.
+    :param canary: serve with so many new instances first, for `canary_s`.
+    :param at: when the cutover starts; until then the new fleet is warmed.
+    :param stage: warm the new fleet, and stop there.
+    :param override: why a freeze window is overridden.
+    """
+
+    batch: int | None = None
+    canary: int | None = None
+    canary_s: float | None = None
+    soak_s: float | None = None
+    at: datetime | None = None
+    stage: bool = False
+    override: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +58,11 @@ class Goal:
     soak_s: float
     keep_previous: bool
     migrates: bool
+    batch: int | None = None
+    canary: int = 0
+    canary_s: float = 0.0
+    at: datetime | None = None
+    stage: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +106,12 @@ class Record:
     rested: tuple[str, ...] = ()
     trimmed: int = 0
     watched: tuple[str, ...] = ()
+    wish: Wish = Wish()
+    staged: bool = False
+    deaf: tuple[str, ...] = ()
+    barren: tuple[str, ...] = ()
+    short: int = 0
+    evidence: tuple[str, ...] = ()
 
     def mark(self, name: str) -> datetime | None:
         """Return when something first happened."""
@@ -101,6 +134,7 @@ class PinTemplate(Act):
     """Pin the group to the template version that it uses now, so that a new version changes nothing by itself."""
 
     template: Template
+    mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,6 +158,8 @@ class LaunchInstances(Act):
     release: str
     token: str
     tags: tuple[tuple[str, str], ...] = ()
+    mix: Mix | None = None
+    spot: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,6 +197,7 @@ class PointGroup(Act):
     """Tell autoscaling which template version to launch from now on."""
 
     template: Template
+    mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,10 +216,22 @@ class ExitStandby(Act):
 
 
 @dataclass(frozen=True)
-class Retire(Act):
-    """Take instances out of the group and terminate them."""
+class Detach(Act):
+    """Take instances in Standby out of the group, marked as ours to terminate."""
 
     ids: tuple[str, ...]
+    release: str
+
+
+@dataclass(frozen=True)
+class Retire(Act):
+    """Have the group terminate instances, one call for each, so that its hooks for leaving instances run.
+
+    `shrink` takes their place from the desired capacity: for instances that it counts and nobody is to replace.
+    """
+
+    ids: tuple[str, ...]
+    shrink: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,13 +265,30 @@ class Untag(Act):
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to do but look again: what for, since when, and until when before it counts as failed."""
+    """Nothing to do but look again: what for, since when, and until when before it counts as failed.
+
+    `mark` names the wait and how far the release had come when it began: progress gives new patience.
+    `wake` is the moment at which it is over by itself.
+    """
 
     what: str
     since: datetime
     until: datetime | None
     mark: str
     pending: tuple[str, ...] = ()
+    wake: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """What kind of wait it is, however far the release has come."""
+        return self.mark.partition("#")[0]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """The new fleet is warm and waits for a release of its version."""
+
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -263,4 +329,4 @@ class Refuse:
     reason: str
 
 
-Decision = Act | Wait | Done | Undo | Undone | Stuck | Refuse
+Decision = Act | Wait | Staged | Done | Undo | Undone | Stuck | Refuse

@@ -161,6 +161,13 @@ class Health(Section):
     )
 
 
+class Place(Section):
+    """One of the groups of an env."""
+
+    group: str = Field(description="Auto Scaling group")
+    region: str | None = Field(None, description="AWS region; default: `headway.region`")
+
+
 class Release(Section):
     """How a fleet is changed."""
 
@@ -181,6 +188,23 @@ class Release(Section):
         False, description="Keep the old fleet in Standby until the next release: rollback in seconds"
     )
     lock_ttl_s: float = Field(60, gt=0, description="Seconds without a heartbeat after which a lock is up for takeover")
+    batch: int | None = Field(None, ge=1, description="Replace so many instances at a time; default: all at once")
+    canary: int = Field(0, ge=0, description="Serve with so many new instances first")
+    canary_s: float = Field(0, ge=0, description="Seconds to watch them before the others follow")
+    alarms: Words = Field((), description="CloudWatch alarms that restore the old fleet when they sound")
+    freeze: Words = Field(
+        (),
+        description="When nothing is released: `Fri 16:00 - Mon 08:00 Europe/Berlin: weekend`, `2026-12-20 - 2027-01-02`",
+    )
+    supersede: bool = Field(False, description="Let a newer release in line take the place of an older one that waits")
+    launch_hooks: Literal["refuse", "skip"] = Field(
+        "refuse",
+        description="Instances that a release attaches do not run the group's hooks for launching ones: refuse such a group, or do without",
+    )
+    groups: dict[str, Place] = Field(
+        {}, description="Several groups of one env, released as one: all are put back if one fails"
+    )
+    together: bool = Field(False, description="Cut all groups over at once; default: one after another")
 
 
 class Lab(Section):
