@@ -161,6 +161,19 @@ class Health(Section):
     )
 
 
+class Evidence(Section):
+    """What is read of instances that failed, before they go: their console, and over SSH their unit's journal."""
+
+    ssh_user: str | None = Field(
+        None, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", description="User to log in as; without one nobody logs in"
+    )
+    ssh_key: str | None = Field(None, description="File of the private key; default: what ssh-agent and ~/.ssh hold")
+    unit: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9][A-Za-z0-9:_.@\\-]*$", description="systemd unit to read of; default: NAME.service"
+    )
+    lines: int = Field(20, ge=1, le=200, description="Last lines that are shown of a console or a journal")
+
+
 class Place(Section):
     """One of the groups of an env."""
 
@@ -204,6 +217,7 @@ class Release(Section):
     groups: dict[str, Place] = Field(
         {}, description="Several groups of one env, released as one: all are put back if one fails"
     )
+    evidence: Evidence = Field(Evidence(), description="What is read of instances that failed")
     together: bool = Field(False, description="Cut all groups over at once; default: one after another")
 
 
