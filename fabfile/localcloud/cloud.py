@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from moto.autoscaling.models import autoscaling_backends
@@ -22,7 +23,8 @@ from moto.elb.models import elb_backends
 from moto.elbv2.models import elbv2_backends
 
 from .corrections import ABSENT, Ec2Rules, swaps
-from .faults import Faults
+from .faults import Failure, Faults
+from .memory import Memory
 from .scaling import step as step_group
 
 if TYPE_CHECKING:
@@ -44,6 +46,13 @@ class Order(NamedTuple):
     tries: int = 5
 
 
+class Moment(Enum):
+    """When, in the life of a call, its witness is told of it."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
 class Cloud:
     """The API and what drives it.
 
@@ -54,6 +63,9 @@ class Cloud:
         listeners bind; without it DNS names are made up.
     :param faults: what goes wrong on purpose.
     :param workers: does what takes long, such as saving an image.
+
+    ``witness``, where it is set, is told of each call: the moment, boto3's name of the service, and the action. What
+    it raises reaches the caller: a client that is killed before or after a call.
     """
 
     def __init__(
@@ -71,6 +83,8 @@ class Cloud:
         self.clock = clock
         self.address_of = address_of
         self.faults = faults or Faults()
+        self.memory = Memory(self)
+        self.witness: Callable[[Moment, str, str], None] | None = None
         self.workers = workers or ThreadPoolExecutor(max_workers=4, thread_name_prefix="localcloud")
         self.lock = threading.RLock()
         self.instances: dict[str, Instance] = {}  # by id, without those that are terminated
@@ -88,6 +102,23 @@ class Cloud:
     def utcnow(self) -> datetime:
         """Return the time of day as moto has it: in UTC, without a zone."""
         return self.clock.now().replace(tzinfo=None)
+
+    def before(self, action: str, service: str) -> Failure | None:
+        """Begin a call of the API, whatever carries it: tell what it fails with instead of having an effect.
+
+        Whoever answers calls asks this first, :meth:`.Memory.recall` for the answer, and :meth:`after` last.
+
+        :param service: boto3's name of it.
+        """
+        if self.witness is not None:
+            self.witness(Moment.BEFORE, service, action)
+        return self.faults.before(service, action, self.time_s())
+
+    def after(self, action: str, service: str) -> Failure | None:
+        """End a call that has had its effect: tell what its client gets instead of the answer."""
+        if self.witness is not None:
+            self.witness(Moment.AFTER, service, action)
+        return self.faults.after(service, action, self.time_s())
 
     def adopt(self, instance: Instance) -> None:
         """Watch over a new instance."""

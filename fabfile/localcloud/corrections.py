@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import moto.autoscaling.models as moto_autoscaling
-import moto.core.errors as moto_errors
 import moto.core.responses as moto_responses
 import moto.core.serialize as moto_serialize
 import moto.ec2.models as moto_ec2
@@ -21,8 +19,7 @@ import moto.elbv2.models as moto_elbv2
 import moto.s3.models as moto_s3
 import moto.ssm.models as moto_ssm
 from moto.autoscaling.responses import AutoScalingResponse
-from moto.core.exceptions import ServiceException
-from moto.core.responses import ActionResult, BaseResponse
+from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.utils import method_names_from_class
 from moto.ec2.responses.general import General
 from moto.ec2.responses.instances import InstanceResponse
@@ -33,13 +30,13 @@ from . import classic, group_answers, images, instances, quicker, targets, templ
 from .group_rules import GroupRules
 from .groups import Group
 from .instances import Instance, InstanceRules
+from .wire import answering
 
 if TYPE_CHECKING:
     from .cloud import Cloud
 
 ABSENT = object()  # stands for what moto does not have
 CLOCKED = (moto_instances, moto_amis, moto_launch_templates, moto_key_pairs, moto_s3, moto_ssm, moto_responses)
-THROTTLING = {"ec2": "RequestLimitExceeded"}  # elsewhere: Throttling
 
 
 class Ec2Rules(InstanceRules, images.ImageRules):
@@ -57,8 +54,7 @@ def swaps(cloud: Cloud) -> list[tuple[Any, str, Any]]:
         (moto_elb, "LoadBalancer", classic.LoadBalancer),
         (moto_elbv2, "FakeTargetGroup", targets.TargetGroup),
         (moto_autoscaling, "FakeAutoScalingGroup", Group),
-        (moto_errors, "COMMON_ERROR_CODES", [*moto_errors.COMMON_ERROR_CODES, "Throttling"]),
-        (BaseResponse, "call_action", _throttling(cloud, BaseResponse.call_action)),
+        (BotocoreStubber, "__call__", answering(cloud)),
         *((module, "utcnow", cloud.utcnow) for module in CLOCKED),
         (moto_serialize.XFormedAttributePicker, "__call__", quicker.pick),
         (moto_serialize, "xmltodict", SimpleNamespace(unparse=quicker.write_xml)),
@@ -97,16 +93,3 @@ def _bound(rules: type[Any], cloud: Cloud) -> type[Any]:
     service = next(base.__module__ for base in rules.__mro__ if base.__module__.startswith("moto."))
     module = ".".join([*service.split(".")[:2], "models"])
     return type(rules.__name__, (rules,), {"cloud": cloud, "__module__": module})
-
-
-def _throttling(cloud: Cloud, call_action: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def call(self: BaseResponse) -> Any:
-        service = self.service_name or ""
-        if not cloud.faults.throttles(self._get_action(), cloud.time_s()):
-            return call_action(self)
-        # moto reads the service off the module of an error.
-        module = {"__module__": f"moto.{service}.exceptions"}
-        error: type[ServiceException] = type("Throttled", (ServiceException,), module)
-        return self.serialized(ActionResult(error(THROTTLING.get(service, "Throttling"), "Rate exceeded")))
-
-    return call

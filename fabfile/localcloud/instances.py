@@ -46,6 +46,7 @@ class Instance(MotoInstance):
         super().__init__(ec2_backend, image_id, user_data, security_groups, **kwargs)
         self.cloud: Cloud = ec2_backend.cloud
         self.launch_time = self.cloud.utcnow()
+        self.launched_at_s = self.cloud.time_s()
         self.started = False  # the machine is being started since the instance last became pending
         self.imaging = False  # its machine stands still for a moment, for an image of its disk
         self.running_since_s: float | None = None
@@ -200,6 +201,25 @@ class InstanceRules(EC2Backend):
             )
         return super().run_instances(image_id, count, user_data, security_group_names, **kwargs)
 
+    def all_reservations(self, filters: Any = None) -> list[Reservation]:
+        """Return all reservations, without what an answer that is behind does not know yet."""
+        unseen_since_s = self.cloud.memory.unseen_since_s
+        found: list[Reservation] = super().all_reservations(filters)
+        if unseen_since_s is None:
+            return found
+        for reservation in found:
+            reservation.instances = [
+                each for each in reservation.instances if not _is_launched_since(each, unseen_since_s)
+            ]
+        return [reservation for reservation in found if reservation.instances]
+
+    def get_instance_by_id(self, instance_id: str) -> MotoInstance | None:
+        """Find an instance, without looking at all of them."""
+        known = self.cloud.instances.get(instance_id)
+        if known is not None and known.ec2_backend is self:
+            return known
+        return super().get_instance_by_id(instance_id)
+
     def version_of(self, given: dict[str, Any]) -> LaunchTemplateVersion:
         """Return the template version that a request names, by id or name; the default one without a version."""
         if "LaunchTemplateId" in given:
@@ -249,6 +269,10 @@ class InstanceRules(EC2Backend):
         if subnet:
             return str(self.get_subnet(subnet).availability_zone)
         return str(kwargs.get("placement") or f"{self.region_name}a")
+
+
+def _is_launched_since(instance: MotoInstance, since_s: float) -> bool:
+    return isinstance(instance, Instance) and instance.launched_at_s > since_s
 
 
 def _is_long_gone(instance: MotoInstance, after_s: float) -> bool:
