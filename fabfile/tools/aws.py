@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,19 +14,36 @@ if TYPE_CHECKING:
 
 _LOOPBACK = ("127.", "10.", "172.", "192.168.", "localhost")
 
+_others: list[Callable[[str, Settings], Any]] = []
 
-def client(service: str, settings: Settings) -> Any:
+
+@contextmanager
+def using(clients: Callable[[str, Settings], Any]) -> Iterator[None]:
+    """Take every client from here for a while: how a cloud inside this process is reached.
+
+    :param clients: gives a client, with boto3's methods and errors, for a service by boto3's name and an env's settings.
+    """
+    _others.append(clients)
+    try:
+        yield
+    finally:
+        _others.remove(clients)
+
+
+def client(service: str, settings: Settings, *, in_haste: bool = False) -> Any:
     """Return a boto3 client for the env of these settings.
 
     Retries are boto3's adaptive mode: it slows down by itself when AWS throttles
     (https://boto3.amazonaws.com/v1/documentation/api/latest/guide/retries.html).
     A local endpoint gets made-up credentials, so that nobody's real ones are sent to it.
+
+    :param in_haste: for what is good to know and nobody waits long for: few retries, short waits.
     """
-    return _client(service, settings.region, settings.endpoint)
+    return _client(service, settings.region, settings.endpoint, in_haste)
 
 
 @cache
-def _client(service: str, region: str, endpoint: str | None) -> Any:
+def _client(service: str, region: str, endpoint: str | None, in_haste: bool = False) -> Any:
     import boto3
     from botocore.config import Config
 
@@ -32,7 +51,10 @@ def _client(service: str, region: str, endpoint: str | None) -> Any:
     made_up = made_up_credentials(endpoint)
     # A local cloud that does not answer is not there; AWS itself is worth more patience.
     retries = {"mode": "standard", "max_attempts": 3} if made_up else {"mode": "adaptive", "max_attempts": 10}
-    config = Config(retries=retries, connect_timeout=5, read_timeout=30)  # type: ignore[arg-type]
+    if in_haste:
+        retries = {"mode": "standard", "max_attempts": 2}
+    waits = {"connect_timeout": 3, "read_timeout": 6} if in_haste else {"connect_timeout": 5, "read_timeout": 30}
+    config = Config(retries=retries, **waits)  # type: ignore[arg-type]
     return make(service, region_name=region, endpoint_url=endpoint, config=config, **made_up)
 
 
