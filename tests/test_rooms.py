@@ -27,6 +27,7 @@ PURE = {
     *("__future__", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "difflib", "email", "enum"),
     *("functools", "gzip", "hashlib", "heapq", "invoke.exceptions", "itertools", "json", "lzma", "math", "operator"),
     *("pathlib.PurePosixPath", "pydantic", "re", "statistics", "string", "textwrap", "types", "typing", "zlib"),
+    "zoneinfo",  # it reads the zone database, which is the same for everybody
 }
 
 # Slow to load, so loaded by the function that needs it. The local cloud is a process of its own: it may.

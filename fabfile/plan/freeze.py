@@ -34,14 +34,14 @@ SOME_MONDAY = date(2024, 1, 1)
 # Windows that follow each other for so long never end, as far as an operator is concerned.
 FOR_EVER = timedelta(days=366)
 
-_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_POINT = (
-    rf"(?:(?P<day{{0}}>[A-Za-z]+)|(?P<date{{0}}>{_DATE}))(?:[\sT]\s*(?P<time{{0}}>[0-9]{{{{1,2}}}}:[0-9]{{{{2}}}}))?"
-)
-_WINDOW = re.compile(
-    rf"{_POINT.format(1)}\s*(?:-|–|to)\s*{_POINT.format(2)}"
-    r"\s+(?P<zone>[A-Za-z][A-Za-z0-9_/+-]*)\s*(?::\s*(?P<reason>.*))?"
-)
+
+def _point(number: int) -> str:
+    """Return the pattern of one end of a window: a day or a date, and perhaps a time."""
+    day = rf"(?:(?P<day{number}>[A-Za-z]+)|(?P<date{number}>[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}))"
+    return rf"{day}(?:[ T](?P<time{number}>[0-9]{{1,2}}:[0-9]{{2}}))?"
+
+
+_WINDOW = re.compile(rf"{_point(1)} ?[-\u2013] ?{_point(2)} (?P<zone>[A-Za-z][A-Za-z0-9_/+-]*) ?(?:: ?(?P<reason>.*))?")
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,14 @@ def thaw(windows: Iterable[Window], at: datetime) -> datetime | None:
 
 
 def _read(text: str, where: str) -> Window:
-    match = _WINDOW.fullmatch(" ".join(str(text).split()))
+    written = " ".join(text.split())
+    match = _WINDOW.fullmatch(written)
     if match is None:
         raise Refusal(f"{where}: not a freeze window: {text!r}; write for example {EXAMPLES}")
     zone = read_zone(match["zone"], where)
     weekly = match["day1"] is not None
     if weekly != (match["day2"] is not None):
-        raise Refusal(f"{where}: from a day to a day, or from a date to a date, not mixed (got {text!r})")
+        raise Refusal(f"{where}: a day and a date do not mix (got {text!r}); write for example {EXAMPLES}")
     start = datetime.combine(_day(match, 1, where), _time(match["time1"], where))
     end = datetime.combine(_day(match, 2, where), _time(match["time2"], where))
     if match["time2"] is None:
@@ -126,7 +127,7 @@ def _read(text: str, where: str) -> Window:
         end += WEEK
     if end <= start or (weekly and end - start >= WEEK and match["time1"] is not None):
         raise Refusal(f"{where}: ends no later than it starts (got {text!r}); write for example {EXAMPLES}")
-    span = " ".join(str(text).split()).partition(": ")[0].rstrip(":")
+    span = written[: match.end("zone")]
     return Window(span, start, end, zone, weekly, (match["reason"] or "").strip())
 
 

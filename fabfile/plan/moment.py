@@ -222,9 +222,9 @@ def _next(clock: time, zone: tzinfo, offset: timezone | None, now: datetime, nam
 
 
 def _time(text: str, given: str, name: str) -> time:
-    hour, minute, *rest = (int(part) for part in text.split(":"))
+    hour, minute, second = (int(part) for part in f"{text}:0".split(":")[:3])
     try:
-        return time(hour, minute, *rest)
+        return time(hour, minute, second)
     except ValueError:
         raise Refusal(f"{name}: no such time of day: {given!r}; write for example {MOMENT_EXAMPLES}") from None
 
