@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import datetime
-from enum import Enum
-from typing import Any
 
-from ..plan.fleet import Template
-from ..plan.release import Before, Ending, Kind, Record
+from ..plan.outcome import Refusal
+from ..plan.past import Chapter
+from ..plan.release import Ending, Record
 from ..tools.s3 import Bucket
+from .written import read_as, written
 
+__all__ = ["Chapter", "Journal"]
 
-@dataclass(frozen=True)
-class Chapter:
-    """One ended release, as history keeps it: who, when, what from, what to, how long, how it ended, why."""
-
-    id: str
-    env: str
-    kind: Kind
-    version: str
-    from_version: str | None
-    who: str
-    started_at: datetime
-    ended_at: datetime
-    ending: Ending
-    why: str
+_log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -39,14 +26,25 @@ class Journal:
         self._etag: str | None = None
 
     def read(self) -> Record | None:
-        """Return the record of the release in progress, or None."""
+        """Return the record of the release in progress, or None.
+
+        :raises Refusal: it was written by a Headway that is too old or too new for this one.
+        """
         stored = self._bucket.read(self._key)
         self._etag = stored.etag if stored else None
-        return record_from(json.loads(stored.body)) if stored else None
+        if stored is None:
+            return None
+        try:
+            return read_as(Record, stored.body)
+        except ValueError as error:
+            raise Refusal(
+                f"the record of the release in progress of {self._env} cannot be read ({error}); "
+                "go on with the Headway that began it"
+            ) from error
 
     def write(self, record: Record) -> bool:
         """Write the record over the one that we read or wrote last; False when somebody else wrote meanwhile."""
-        body = json.dumps(_plain(record), indent=1).encode()
+        body = written(record)
         if self._etag is None:
             etag = self._bucket.create(self._key, body)
         else:
@@ -54,8 +52,21 @@ class Journal:
         self._etag = etag or self._etag
         return etag is not None
 
-    def close(self, record: Record, ending: Ending, why: str, at: datetime) -> None:
-        """Move the record into history, where nothing is ever rewritten."""
+    def close(
+        self,
+        record: Record,
+        ending: Ending,
+        why: str,
+        at: datetime,
+        *,
+        reason: str | None = None,
+        link: str | None = None,
+    ) -> None:
+        """Move the record into history, where nothing is ever rewritten.
+
+        :param reason: the code of why it ended so, such as :data:`..plan.past.HEALTH`.
+        :param link: where the build that ordered it can be read.
+        """
         chapter = Chapter(
             id=record.id,
             env=record.env,
@@ -67,72 +78,36 @@ class Journal:
             ended_at=at,
             ending=ending,
             why=why,
+            reason=reason,
+            override=record.wish.override,
+            evidence=record.evidence,
+            link=link,
+            from_image=record.before.image_id,
+            to_image=record.image_id,
         )
-        key = f"{self._env}/history/{record.started_at:%Y%m%dT%H%M%S}-{record.id}.json"
-        self._bucket.create(key, json.dumps(_plain(chapter), indent=1).encode())
+        self._bucket.create(f"{self._prefix}{record.started_at:%Y%m%dT%H%M%S}-{record.id}.json", written(chapter))
         if self._etag is not None:
             self._bucket.delete(self._key, self._etag)
             self._etag = None
 
     def history(self) -> Iterator[Chapter]:
-        """Yield the ended releases, newest first."""
-        for key in reversed(self._bucket.keys(f"{self._env}/history/")):
+        """Yield the ended releases, newest first, each read when it is asked for: a thousand cost one listing.
+
+        What cannot be read, such as an ending of a Headway to come, is passed over.
+        """
+        for key in reversed(self._bucket.keys(self._prefix)):
             stored = self._bucket.read(key)
-            if stored:
-                yield chapter_from(json.loads(stored.body))
+            if stored is None:
+                continue
+            try:
+                yield read_as(Chapter, stored.body)
+            except ValueError:
+                _log.debug("history: %s cannot be read", key, exc_info=True)
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self._env}/history/"
 
     @property
     def _key(self) -> str:
         return f"{self._env}/release.json"
-
-
-def _plain(value: Any) -> Any:
-    """Turn a frozen dataclass into what JSON can hold."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {key: _plain(inner) for key, inner in asdict(value).items()}
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (frozenset, set)):
-        return sorted(value)
-    if isinstance(value, (tuple, list)):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value.value if isinstance(value, Enum) else value
-
-
-def record_from(raw: dict[str, Any]) -> Record:
-    """Read a record back; keys that a newer Headway wrote are left out."""
-    known = {field.name for field in fields(Record)}
-    before = raw["before"]
-    return Record(
-        **{
-            **{key: value for key, value in raw.items() if key in known},
-            "kind": Kind(raw["kind"]),
-            "started_at": datetime.fromisoformat(raw["started_at"]),
-            "before": Before(
-                **{
-                    **before,
-                    "suspended": frozenset(before["suspended"]),
-                    "template": Template(**before["template"]),
-                    "protected": tuple(before["protected"]),
-                }
-            ),
-            "paused": frozenset(raw["paused"]),
-            **{key: tuple(raw.get(key, ())) for key in ("launched", "attached", "recalled", "rested", "watched")},
-            "marks": tuple((name, datetime.fromisoformat(at)) for name, at in raw["marks"]),
-        }
-    )
-
-
-def chapter_from(raw: dict[str, Any]) -> Chapter:
-    """Read a chapter of the history back."""
-    return Chapter(
-        **{
-            **raw,
-            "kind": Kind(raw["kind"]),
-            "ending": Ending(raw["ending"]),
-            "started_at": datetime.fromisoformat(raw["started_at"]),
-            "ended_at": datetime.fromisoformat(raw["ended_at"]),
-        }
-    )

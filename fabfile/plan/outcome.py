@@ -22,6 +22,16 @@ class Refusal(Exit):
         return str(self.message)
 
 
+class Superseded(Exit):
+    """Not done, because a newer order took its place in line: that is no failure (exit code 0)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code=0)
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
 class Restored(Exit):
     """Failed, and everything is as it was before (exit code 3)."""
 

@@ -5,6 +5,8 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
 
 from __future__ import annotations
 
+import random
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,11 @@ if TYPE_CHECKING:
     from ..plan.settings import Settings
 
 _MISSING = {"NoSuchKey", "404", "NotFound"}
-_LOST_RACE = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+_LOST_RACE = {"PreconditionFailed", "412"}
+# Another request for the key was under way, perhaps our own first try: nothing is decided, the write is to be repeated
+# (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html, If-Match and If-None-Match).
+_UNDECIDED = {"ConditionalRequestConflict", "409"}
+_TRIES = 6
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,15 @@ class Stored:
     """An object's content, the tag that names this very content, and its age by S3's own clock."""
 
     body: bytes
+    etag: str
+    age_s: float
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An object as a listing shows it: its key, the tag that names its content, and its age by S3's own clock."""
+
+    key: str
     etag: str
     age_s: float
 
@@ -44,7 +59,7 @@ class Bucket:
             if error.response["Error"]["Code"] in _MISSING:
                 return None
             raise
-        return Stored(answer["Body"].read(), answer["ETag"], _age_s(answer))
+        return Stored(answer["Body"].read(), answer["ETag"], _age_s(answer, answer["LastModified"]))
 
     def create(self, key: str, body: bytes) -> str | None:
         """Write an object that must not exist yet; None when somebody else's does."""
@@ -61,17 +76,25 @@ class Bucket:
         try:
             self._s3.delete_object(Bucket=self._bucket, Key=self._key(key), IfMatch=etag)
         except ClientError as error:
-            if error.response["Error"]["Code"] in _LOST_RACE | _MISSING:
+            if error.response["Error"]["Code"] in _LOST_RACE | _MISSING | _UNDECIDED:
                 return False
             raise
         return True
 
     def keys(self, prefix: str) -> list[str]:
         """List the keys that start so, in order."""
+        return [listed.key for listed in self.listed(prefix)]
+
+    def listed(self, prefix: str) -> list[Listed]:
+        """List the objects whose keys start so, in the order of their keys.
+
+        A listing shows every write that was answered before it began
+        (https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel).
+        """
         pages = self._s3.get_paginator("list_objects_v2")
         start = len(self._key(""))
         return [
-            raw["Key"][start:]
+            Listed(raw["Key"][start:], raw["ETag"], _age_s(page, raw["LastModified"]))
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._key(prefix))
             for raw in page.get("Contents", [])
         ]
@@ -79,24 +102,33 @@ class Bucket:
     def _put(self, key: str, body: bytes, **condition: str) -> str | None:
         from botocore.exceptions import ClientError
 
-        try:
-            answer = self._s3.put_object(Bucket=self._bucket, Key=self._key(key), Body=body, **condition)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _LOST_RACE | _MISSING:
-                # The first try may have arrived and its answer been lost: then the repeat meets our own content.
-                stored = self.read(key)
-                return stored.etag if stored and stored.body == body else None
-            raise
-        return str(answer["ETag"])
+        for tried in range(1, _TRIES + 1):
+            try:
+                answer = self._s3.put_object(Bucket=self._bucket, Key=self._key(key), Body=body, **condition)
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code in _LOST_RACE | _MISSING:
+                    # The first try may have arrived and its answer been lost: then the repeat meets our own content.
+                    stored = self.read(key)
+                    return stored.etag if stored and stored.body == body else None
+                if code not in _UNDECIDED or tried == _TRIES:
+                    raise
+                time.sleep(random.uniform(0.5, 1) * 0.05 * 2**tried)  # noqa: S311 - apart, not secret
+            else:
+                return str(answer["ETag"])
+        return None
 
     def _key(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key
 
 
-def _age_s(answer: dict[str, Any]) -> float:
-    """Return how old an object is, both times being S3's: no clock of ours has to be right."""
+def _age_s(answer: dict[str, Any], modified: datetime) -> float:
+    """Return how old an object is, both times being S3's: no clock of ours has to be right.
+
+    S3 tells times in whole seconds, so that an age may be wrong by one.
+    """
     from email.utils import parsedate_to_datetime
 
     told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
     now = parsedate_to_datetime(told) if told else datetime.now(UTC)
-    return float((now - answer["LastModified"]).total_seconds())
+    return float((now - modified).total_seconds())
