@@ -26,7 +26,7 @@ from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.elb.responses import ELBResponse
 
-from . import classic, group_answers, images, instances, quicker, targets, templates
+from . import classic, group_answers, hook_answers, images, instances, quicker, targets, templates
 from .group_rules import GroupRules
 from .groups import Group
 from .instances import Instance, InstanceRules
@@ -76,6 +76,7 @@ def swaps(cloud: Cloud) -> list[tuple[Any, str, Any]]:
         *(
             (AutoScalingResponse, each.__name__, each)
             for each in (
+                group_answers.create_auto_scaling_group,
                 group_answers.update_auto_scaling_group,
                 group_answers.delete_auto_scaling_group,
                 group_answers.describe_scaling_activities,
@@ -83,6 +84,11 @@ def swaps(cloud: Cloud) -> list[tuple[Any, str, Any]]:
                 group_answers.describe_load_balancers,
                 group_answers.disable_metrics_collection,
                 group_answers.describe_instance_refreshes,
+                hook_answers.put_lifecycle_hook,
+                hook_answers.delete_lifecycle_hook,
+                hook_answers.describe_lifecycle_hooks,
+                hook_answers.complete_lifecycle_action,
+                hook_answers.record_lifecycle_action_heartbeat,
             )
         ),
     ]

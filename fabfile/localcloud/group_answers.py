@@ -7,9 +7,11 @@ from typing import Any
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult, EmptyResult
 
+from . import hooks
 from .activities import Activity
 from .group_rules import GroupRules
 from .groups import Group
+from .hook_answers import FIELDS as HOOK_FIELDS
 from .registry import Registry
 
 ACTIVITIES_PER_PAGE = 100
@@ -22,6 +24,7 @@ LATER_SETTINGS = {
     "DefaultInstanceWarmup": "default_instance_warmup",
 }
 
+_create_auto_scaling_group = AutoScalingResponse.create_auto_scaling_group
 _update_auto_scaling_group = AutoScalingResponse.update_auto_scaling_group
 
 
@@ -29,6 +32,17 @@ def _rules(response: AutoScalingResponse) -> GroupRules:
     rules = response.autoscaling_backend
     assert isinstance(rules, GroupRules)  # noqa: S101 - the backend is swapped together with these answers
     return rules
+
+
+def create_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
+    """Create with lifecycle hooks, before anything is launched."""
+    answer = _create_auto_scaling_group(self)
+    group = _rules(self).group(self._get_param("AutoScalingGroupName"))
+    for given in self._get_param("LifecycleHookSpecificationList", []):
+        fields = {field: given.get(name) for name, field in HOOK_FIELDS.items()}
+        fields["heartbeat_timeout"] = int(given["HeartbeatTimeout"]) if "HeartbeatTimeout" in given else None
+        hooks.put(group, given["LifecycleHookName"], fields)
+    return answer
 
 
 def update_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:

@@ -127,7 +127,7 @@ class GroupRules(AutoScalingBackend):
                 "an instance was added in response to user request, increasing the capacity from "
                 f"{desired} to {wanted}.",
             )
-            group.members.append(Member(group, machine, activity))
+            group.join(Member(group, machine, activity))
 
     def _attachable(self, group: Group, instance_id: str) -> Instance:
         instance = self.cloud.instances.get(instance_id)
@@ -213,6 +213,7 @@ class GroupRules(AutoScalingBackend):
     def terminate_member(self, group: Group, member: Member, why: str) -> Activity:
         """Begin to take a member out of service for good: drained first, then shut down."""
         member.lifecycle_state = "Terminating"
+        member.waits.clear()
         member.activity = group.log.begin(
             f"Terminating EC2 instance: {member.instance_id}",
             f"instance {member.instance_id} was taken out of service {why}.",
@@ -230,7 +231,9 @@ class GroupRules(AutoScalingBackend):
             )
         group.status = "Delete in progress"
         group.min_size = group.desired_capacity = 0
+        group.hooks.clear()  # by force is "without waiting", says API_DeleteAutoScalingGroup
         for member in group.members:
+            member.waits.clear()
             if not member.is_going:
                 self.terminate_member(group, member, "as its group is deleted")
         if not group.members:

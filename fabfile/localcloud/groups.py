@@ -16,9 +16,15 @@ if TYPE_CHECKING:
     from moto.ec2.models.launch_templates import LaunchTemplateVersion
 
     from .group_rules import GroupRules
+    from .hooks import Hook, Waiting
     from .registry import Registry
 
-COUNTED = ("Pending", "InService")  # what a group counts against its desired capacity
+COUNTED = (
+    "Pending",
+    "Pending:Wait",
+    "Pending:Proceed",
+    "InService",
+)  # what a group counts against its desired capacity
 
 
 class Sizes(NamedTuple):
@@ -55,6 +61,10 @@ class Member(InstanceState):
         self.impaired_since_s: float | None = None
         self.unhealthy_because = ""
         self.has_left_balancers = False
+        self.runs_launch_hooks = False  # until it is in service, where the group itself has launched it
+        self.waits: dict[str, Waiting] = {}  # by hook: the lifecycle actions that it waits for
+        self.abandoned_because = ""
+        self.is_released = False  # no hook of its termination holds it any more
         self.from_template = group.template_of(instance)
 
     @property
@@ -82,7 +92,8 @@ class Group(FakeAutoScalingGroup):
         self._suspended: dict[str, str] = {}
         super().__init__(*args, **kwargs)
         cloud = self.autoscaling_backend.cloud
-        self.members: list[Member] = []
+        self._members: dict[str, Member] = {}
+        self.hooks: dict[str, Hook] = {}
         self.status: str | None = None
         self.log = Log(self.name, self.arn, cloud.utcnow)
         self.retry_at_s = 0.0
@@ -92,14 +103,27 @@ class Group(FakeAutoScalingGroup):
         self.created_time = cloud.utcnow().isoformat()
 
     @property
+    def members(self) -> list[Member]:
+        """Members, in the order in which they came."""
+        return list(self._members.values())
+
+    def join(self, member: Member) -> None:
+        """Take a member in."""
+        self._members[member.instance_id] = member
+
+    def leave(self, member: Member) -> None:
+        """Let a member go."""
+        del self._members[member.instance_id]
+
+    @property
     def instances(self) -> list[InstanceState]:
         """Members, for the answers of the API."""
-        return list(self.members)
+        return list(self._members.values())
 
     @property
     def instance_states(self) -> list[InstanceState]:
         """Members, for moto's own code."""
-        return list(getattr(self, "members", ()))
+        return list(getattr(self, "_members", {}).values())
 
     @instance_states.setter
     def instance_states(self, states: list[InstanceState]) -> None:
@@ -131,15 +155,15 @@ class Group(FakeAutoScalingGroup):
 
     def counted(self) -> list[Member]:
         """Return the members that count against the desired capacity."""
-        return [member for member in self.members if member.lifecycle_state in COUNTED]
+        return [member for member in self._members.values() if member.lifecycle_state in COUNTED]
 
     def serving(self) -> list[Member]:
         """Return the members in service."""
-        return [member for member in self.members if member.lifecycle_state == "InService"]
+        return [member for member in self._members.values() if member.lifecycle_state == "InService"]
 
     def member(self, instance_id: str) -> Member | None:
         """Return a member by its instance id."""
-        return next((member for member in self.members if member.instance_id == instance_id), None)
+        return self._members.get(instance_id)
 
     def balancers(self) -> list[Balancer]:
         """Return every attached balancer that still exists."""

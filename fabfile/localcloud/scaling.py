@@ -12,6 +12,7 @@ from collections import Counter
 
 from moto.autoscaling.models import ASG_NAME_TAG
 
+from . import hooks
 from .group_rules import GroupRules
 from .groups import Group, Member
 from .scaling_choice import back_off, choose_victim, launch, subnets
@@ -21,7 +22,7 @@ from .schedule import run_due_actions
 
 def step(rules: GroupRules, group: Group) -> None:
     """Let a group notice what has changed and do what follows from it."""
-    for member in list(group.members):
+    for member in group.members:
         STEPS[member.lifecycle_state](rules, group, member)
     if group.status is not None:
         if not group.members:
@@ -35,21 +36,56 @@ def step(rules: GroupRules, group: Group) -> None:
 
 
 def _pending(rules: GroupRules, group: Group, member: Member) -> None:
+    if member.machine.state != "running":
+        _fail_unless_booting(rules, group, member)
+    elif member.runs_launch_hooks and hooks.begin(group, member, hooks.LAUNCHING, rules.cloud.time_s()):
+        member.lifecycle_state = "Pending:Wait"
+        _set_status(member, "MidLifecycleAction")
+    else:
+        _come_into_service(rules, group, member)
+
+
+def _pending_wait(rules: GroupRules, group: Group, member: Member) -> None:
+    """Wait for the hooks of a launch; ABANDON, or its time out where that is the default, terminates it."""
+    if member.machine.state != "running":
+        _fail_unless_booting(rules, group, member)
+        return
+    hooks.expire(member, rules.cloud.time_s())
+    if member.abandoned_because:
+        group.log.end(member.activity, "Cancelled", member.abandoned_because)
+        rules.terminate_member(group, member, "in response to a launch lifecycle action that was abandoned")
+    elif not member.waits:
+        member.lifecycle_state = "Pending:Proceed"
+        _set_status(member, "InProgress")
+
+
+def _come_into_service(rules: GroupRules, group: Group, member: Member) -> None:
+    member.lifecycle_state = "InService"
+    member.runs_launch_hooks = False
+    member.in_service_since_s = rules.cloud.time_s()
+    member.has_left_balancers = False
+    if group.allows("AddToLoadBalancer"):
+        for balancer in group.balancers():
+            balancer.registry.register(member.instance_id, balancer.port)
+    group.log.end(member.activity)
+    group.failures = 0
+
+
+def _fail_unless_booting(rules: GroupRules, group: Group, member: Member) -> None:
     state = member.machine.state
-    if state == "running":
-        member.lifecycle_state = "InService"
-        member.in_service_since_s = rules.cloud.time_s()
-        member.has_left_balancers = False
-        if group.allows("AddToLoadBalancer"):
-            for balancer in group.balancers():
-                balancer.registry.register(member.instance_id, balancer.port)
-        group.log.end(member.activity)
-        group.failures = 0
-    elif state != "pending":
-        why = member.machine.state_reason.message or f"Instance is {state}"
-        group.log.end(member.activity, "Failed", f"{why}. Launching EC2 instance failed.")
-        rules.terminate_member(group, member, f"as it is {state} and did not come into service")
-        back_off(rules, group)
+    if state == "pending":
+        return
+    why = member.machine.state_reason.message or f"Instance is {state}"
+    group.log.end(member.activity, "Failed", f"{why}. Launching EC2 instance failed.")
+    rules.terminate_member(group, member, f"as it is {state} and did not come into service")
+    back_off(rules, group)
+
+
+def _pending_proceed(rules: GroupRules, group: Group, member: Member) -> None:
+    if member.machine.state == "running":
+        _come_into_service(rules, group, member)
+    else:
+        _fail_unless_booting(rules, group, member)
 
 
 def _entering_standby(rules: GroupRules, group: Group, member: Member) -> None:
@@ -60,16 +96,39 @@ def _entering_standby(rules: GroupRules, group: Group, member: Member) -> None:
 
 def _detaching(rules: GroupRules, group: Group, member: Member) -> None:
     if _has_left(group, member):
-        group.members.remove(member)
+        group.leave(member)
         rules.ec2_backend.delete_tags([member.instance_id], {ASG_NAME_TAG: group.name})
         group.log.end(member.activity)
 
 
 def _terminating(rules: GroupRules, group: Group, member: Member) -> None:
+    """Leave the load balancers, then wait for the hooks, then end. One whose machine is gone waits for them as well.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks-overview.html
+    """
+    member.abandoned_because = ""
+    if member.machine.state != "terminated" and not _has_left(group, member):
+        return
+    if not member.is_released and hooks.begin(group, member, hooks.TERMINATING, rules.cloud.time_s()):
+        member.lifecycle_state = "Terminating:Wait"
+        _set_status(member, "MidLifecycleAction")
+    else:
+        _terminating_proceed(rules, group, member)
+
+
+def _terminating_wait(rules: GroupRules, group: Group, member: Member) -> None:
+    hooks.expire(member, rules.cloud.time_s())
+    if not member.waits:
+        member.lifecycle_state = "Terminating:Proceed"
+        _set_status(member, "InProgress")
+
+
+def _terminating_proceed(rules: GroupRules, group: Group, member: Member) -> None:
+    member.is_released = True
     if member.machine.state == "terminated":
-        group.members.remove(member)
+        group.leave(member)
         group.log.end(member.activity)
-    elif _has_left(group, member):
+    else:
         member.machine.terminate()
 
 
@@ -82,9 +141,14 @@ def _has_left(group: Group, member: Member) -> bool:
         member.has_left_balancers = True
     is_up = member.machine.state in ("running", "stopping")
     serves = is_up and not all(balancer.registry.has_let_go(member.instance_id) for balancer in balancers)
-    if member.activity is not None:
-        member.activity.status_code = "WaitingForELBConnectionDraining" if serves else "InProgress"
+    _set_status(member, "WaitingForELBConnectionDraining" if serves else "InProgress")
     return not serves
+
+
+def _set_status(member: Member, status: str) -> None:
+    """https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_Activity.html: the codes of a status."""
+    if member.activity is not None:
+        member.activity.status_code = status
 
 
 def _stay(rules: GroupRules, group: Group, member: Member) -> None:
@@ -96,11 +160,15 @@ def _stay(rules: GroupRules, group: Group, member: Member) -> None:
 
 STEPS = {
     "Pending": _pending,
+    "Pending:Wait": _pending_wait,
+    "Pending:Proceed": _pending_proceed,
     "InService": _stay,
     "EnteringStandby": _entering_standby,
     "Standby": _stay,
     "Detaching": _detaching,
     "Terminating": _terminating,
+    "Terminating:Wait": _terminating_wait,
+    "Terminating:Proceed": _terminating_proceed,
 }
 
 

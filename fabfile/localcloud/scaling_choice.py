@@ -33,7 +33,9 @@ def launch(rules: GroupRules, group: Group) -> bool:
             error = refused.message
             continue
         activity = group.log.begin(f"Launching a new EC2 instance: {instance.id}", _why_launched(size), zone=zone)
-        group.members.append(Member(group, instance, activity))
+        member = Member(group, instance, activity)
+        member.runs_launch_hooks = True
+        group.join(member)
         return True
     failed = group.log.begin("Launching a new EC2 instance", _why_launched(size))
     group.log.end(failed, "Failed", f"{error.rstrip('.')}. Launching EC2 instance failed.")
