@@ -93,10 +93,10 @@ def host_key(c: Connection) -> str:
 def journal_tail(c: Connection, unit: str, lines: int) -> tuple[str, ...]:
     """Return the last lines of a unit's journal since the boot, oldest first.
 
-    Without ``sudo`` it is what the user may read: everything for members of systemd-journal, else nothing
+    Read by ``sudo`` where that asks nothing, else as the user, who may read it as a member of systemd-journal
     (https://www.freedesktop.org/software/systemd/man/latest/journalctl.html).
 
-    :raises Failed: journalctl did not answer.
+    :raises Failed: the user may not read it, or journalctl did not answer.
     """
     argv = ("journalctl", "--boot", f"--unit={unit}", f"--lines={lines}", "--no-pager", "--quiet", "--output=short-iso")
     asked = _ask(c, *argv, sudo=True)
@@ -260,7 +260,7 @@ def _why_not_open(c: Connection, error: Exception, key_filename: str | None, tim
     if _NOT_PERMITTED in str(error):
         return f"the host {_NOT_PERMITTED}"
     refused = isinstance(error, paramiko.AuthenticationException) or (
-        transport is not None and transport.is_active() and not transport.is_authenticated()
+        transport is not None and transport.initial_kex_done and not transport.is_authenticated()
     )
     if refused:
         return f"the host does not let {c.user} in with " + (
