@@ -13,6 +13,7 @@ from .migrate import migrate
 from .package import package
 from .publish import apt, publish
 from .release import release
+from .release import stage_fleet as stage
 from .rollback import rollback
 from .status import status
 from .test import test
@@ -28,8 +29,9 @@ __all__ = [
     "publish",
     "release",
     "rollback",
+    "stage",
     "status",
     "test",
 ]
 
-ns = Collection(build, test, package, publish, migrate, bake, release, rollback, status, apt, lab)
+ns = Collection(build, test, package, publish, migrate, bake, stage, release, rollback, status, apt, lab)

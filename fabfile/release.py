@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
@@ -16,93 +18,163 @@ if TYPE_CHECKING:
     from .plan.settings import Settings
 
 
-@stage(
-    help={
-        "env": "which env, as in headway.envs",
-        "version": "which published version; default: that of the commit",
-        "plan": "print what would happen, and touch nothing (so does fab --dry)",
-        "abort": "undo the release in progress",
-    }
-)
+HELP = {
+    "env": "which env, as in headway.envs",
+    "version": "which published version; default: that of the commit",
+    "plan": "print what would happen, and touch nothing (so does fab --dry)",
+    "json": "with --plan: for machines",
+    "abort": "undo the release in progress",
+    "wait": "wait in line for another release to end: --wait, or at most --wait=30m",
+    "batch": "replace so many instances at a time",
+    "canary": "serve with so many new instances first",
+    "canary-for": "watch the canary so long, such as 5m",
+    "soak": "watch the new fleet so long with the old one still warm, such as 10m",
+    "at": 'start the cutover at this moment: "09:00", "2026-12-01 09:00 Europe/Berlin"',
+    "override-freeze": "why it is released in a freeze window; kept in history",
+}
+
+
+@stage(help=HELP, optional=["wait"])
 def release(
-    c: Context, env: str | None = None, version: str | None = None, plan: bool = False, abort: bool = False
+    c: Context,
+    env: str | None = None,
+    version: str | None = None,
+    plan: bool = False,
+    json: bool = False,
+    abort: bool = False,
+    wait: str | None = None,
+    batch: str | None = None,
+    canary: str | None = None,
+    canary_for: str | None = None,
+    soak: str | None = None,
+    at: str | None = None,
+    override_freeze: str | None = None,
 ) -> None:
     """Bring a version into service with no downtime; resume by the same command."""
     from .engine.operate import Order
     from .plan.release import Kind
+    from .wishes import read_wait, read_wish, whence, who
 
     settings = settings_for_env(c, env)
+    wish = read_wish(batch=batch, canary=canary, canary_for=canary_for, soak=soak, at=at, override=override_freeze)
     target = "" if abort else version or _version_of_commit(c)
-    order = Order(Kind.RELEASE, target, who(), abort=abort)
-    if plan or c.config.run.dry:
-        show_plan(settings, order)
+    order = Order(Kind.RELEASE, target, who(), abort=abort, wish=wish, wait_s=read_wait(wait), link=whence())
+    if plan or json or c.config.run.dry:
+        show_plan(settings, order, as_json=json)
         return
     conclude(settings, change(c, settings, order), asked_to_undo=abort)
 
 
-def change(c: Context, settings: Settings, order: Order) -> Result:
-    """Run a release or a rollback to its end, in front of the operator.
+@stage(name="stage", help={key: HELP[key] for key in ("env", "version", "wait", "override-freeze")}, optional=["wait"])
+def stage_fleet(
+    c: Context,
+    env: str | None = None,
+    version: str | None = None,
+    wait: str | None = None,
+    override_freeze: str | None = None,
+) -> None:
+    """Warm a version's fleet beside the one that serves; fab release of that version uses it."""
+    from .engine.operate import Order
+    from .plan.release import Kind, Wish
+    from .wishes import read_wait, whence, who
+
+    settings = settings_for_env(c, env)
+    wish = Wish(stage=True, override=override_freeze)
+    target = version or _version_of_commit(c)
+    order = Order(Kind.RELEASE, target, who(), wish=wish, wait_s=read_wait(wait), link=whence())
+    if c.config.run.dry:
+        show_plan(settings, order)
+        return
+    conclude(settings, change(c, settings, order))
+
+
+def change(c: Context, settings: Settings, order: Order) -> list[Result]:
+    """Run a release or a rollback to its end in every group of an env, in front of the operator.
 
     :raises Refusal: nothing was touched.
     """
     from .engine.act import Works
-    from .engine.loop import real_clock
-    from .engine.operate import operate
+    from .engine.convoy import groups_of, operate_all
+    from .engine.loop import Clock, real_clock
+    from .engine.operate import Means
+    from .engine.witness import Witness
     from .plan.outcome import Refusal
     from .show.screen import PlainScreen
+    from .stopping import stopping_softly
 
     if reason := _why_not_available(settings, order):
         raise Refusal(reason)
-    clock = real_clock()
+    now = real_clock().now
     root = project_root(c)
-    works = Works(bake=lambda wanted: _bake(settings, wanted, root), migrate=lambda wanted: _migrate(settings, wanted))
-    try:
-        return operate(settings, order, works=works, clock=clock, screen=PlainScreen(clock.now))
-    except KeyboardInterrupt:
-        env = settings.env
-        print(
-            f"stopped half way: both fleets may serve; the same command goes on, release --env={env} --abort puts back"
+    several = len(groups_of(settings)) > 1
+
+    with stopping_softly() as stopping:
+
+        def works(each: Settings) -> Works:
+            def bake(wanted: str) -> str:
+                with stopping.at_once():
+                    return _bake(each, wanted, root)
+
+            def migrate(wanted: str) -> None:
+                with stopping.at_once():
+                    _migrate(each, wanted)
+
+            return Works(bake, migrate)
+
+        means = Means(
+            works=works,
+            clock=Clock(now, stopping.sleep),
+            screen=lambda each: PlainScreen(now, named=each.group if several else ""),
+            witness=Witness,
+            stop=stopping.asked,
+            say=print,
         )
-        raise
+        try:
+            return operate_all(settings, order, means)
+        except KeyboardInterrupt:
+            print(f"stopped half way: both fleets may serve; {_ways(settings.env)}")
+            raise
 
 
-def conclude(settings: Settings, result: Result, *, asked_to_undo: bool = False) -> None:
+def conclude(settings: Settings, results: Sequence[Result], *, asked_to_undo: bool = False) -> None:
     """Say how it ended and what to do next.
 
     :param asked_to_undo: whether having put everything back is what was asked for.
     :raises Restored: it failed, and everything is as it was (exit code 3).
     :raises NotRestored: it failed, and a person has to look (exit code 4).
+    :raises Failed: it was stopped by a signal.
     """
-    from .plan.outcome import NotRestored, Restored
+    from .plan.outcome import Failed, NotRestored, Restored
     from .plan.release import Ending
-    from .show.status import what_serves
+    from .show.ending import render
 
-    if result.ending is Ending.DONE:
-        print(result.why)
-        return
-    serves = what_serves(result.facts)
-    env = settings.env
-    if result.ending is Ending.RESTORED and asked_to_undo:
-        print(f"put back; {serves}")
-        return
-    if result.ending is Ending.RESTORED:
-        raise Restored(f"failed and put back: {result.why}\n  now: {serves}\n  look with: fab status --env={env}")
-    raise NotRestored(
-        f"failed and NOT put back: {result.why}\n  now: {serves}\n"
-        f"  look with: fab status --env={env}; try again to put back with: fab release --env={env} --abort"
-    )
+    text = render(settings.env or "", results, asked_to_undo=asked_to_undo)
+    endings = {result.ending for result in results}
+    if Ending.NOT_RESTORED in endings:
+        raise NotRestored(text)
+    if Ending.STOPPED in endings:
+        raise Failed(text, code=128 + signal.SIGINT)
+    if Ending.RESTORED in endings and not asked_to_undo:
+        raise Restored(text)
+    print(text)
 
 
-def show_plan(settings: Settings, order: Order) -> None:
+def _ways(env: str | None) -> str:
+    return f"the same command goes on, fab release --env={env} --abort puts back"
+
+
+def show_plan(settings: Settings, order: Order, *, as_json: bool = False) -> None:
     """Print what an order would do, from read-only calls alone."""
+    from .engine.convoy import groups_of
     from .engine.forecast import foresee
     from .plan.outcome import Refusal
     from .show.plan import render
 
     if reason := _why_not_available(settings, order):
         raise Refusal(reason)
-    image_id = None if order.abort else _find_image(settings, order.version)
-    print(render(foresee(settings, order, image_id)))
+    for each in groups_of(settings):
+        image_id = None if order.abort else _find_image(each, order.version)
+        print(render(foresee(each, order, image_id)))
 
 
 def _why_not_available(settings: Settings, order: Order) -> str | None:
@@ -113,18 +185,6 @@ def _why_not_available(settings: Settings, order: Order) -> str | None:
     if order.abort or (order.kind is Kind.ROLLBACK and _find_image(settings, order.version)):
         return None
     return why_not_published(settings, settings.name, order.version)
-
-
-def who() -> str:
-    """Name the person, or the build, that gives the order."""
-    import getpass
-    import os
-    import socket
-
-    author = os.environ.get("DRONE_COMMIT_AUTHOR")
-    if author:
-        return f"{author} (build {os.environ.get('DRONE_BUILD_NUMBER', '?')})"
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _version_of_commit(c: Context) -> str:

@@ -28,7 +28,9 @@ def stage(body: Callable[..., Any], /) -> Task[Any]: ...
 
 
 @overload
-def stage(*, help: dict[str, str] = ..., default: bool = ..., name: str = ...) -> Callable[..., Task[Any]]: ...
+def stage(
+    *, help: dict[str, str] = ..., default: bool = ..., name: str = ..., optional: list[str] = ...
+) -> Callable[..., Task[Any]]: ...
 
 
 def stage(*args: Any, **kwargs: Any) -> Any:
@@ -90,7 +92,7 @@ def _plain(value: Any) -> Any:
 STOPPING = {signal.SIGTERM: "terminated", signal.SIGHUP: "its terminal is gone"}
 
 
-class _Stopped(KeyboardInterrupt):
+class Stopped(KeyboardInterrupt):
     """A signal to stop came, such as a CI server sends: it is met like Ctrl-C, so that everything is cleaned up."""
 
     def __init__(self, number: int) -> None:
@@ -107,7 +109,7 @@ def _guarded(body: Callable[..., Any]) -> Callable[..., Any]:
         except Exit:
             raise
         except KeyboardInterrupt as error:
-            number = error.number if isinstance(error, _Stopped) else signal.SIGINT
+            number = error.number if isinstance(error, Stopped) else signal.SIGINT
             raise Failed(f"{body.__name__}: {STOPPING.get(number, 'interrupted')}", code=128 + number) from error
         except Exception as error:
             import logging
@@ -126,7 +128,7 @@ def _stoppable() -> Iterator[None]:
     """Let the stopping signals end the task the way Ctrl-C does, unless somebody has other plans with them."""
 
     def stop(number: int, _frame: object) -> None:
-        raise _Stopped(number)
+        raise Stopped(number)
 
     in_main = threading.current_thread() is threading.main_thread()
     ours = [number for number in STOPPING if in_main and signal.getsignal(number) is signal.SIG_DFL]

@@ -10,21 +10,16 @@ from .stage import settings_for_env, stage
 @stage(help={"env": "which env, as in headway.envs"})
 def status(c: Context, env: str | None = None) -> None:
     """Show what runs in an env: group, versions, each instance's health, the release in progress."""
+    from .engine.convoy import groups_of
     from .engine.lock import read_owner
     from .engine.observe import bystander
     from .engine.operate import journal_of, state_of
     from .show.status import render
 
-    settings = settings_for_env(c, env)
-    bucket = state_of(settings)
-    record = journal_of(settings).read()
-    observer = bystander(settings)
-    facts = observer.look(record.id if record else None)
-    print(
-        render(
-            facts,
-            record,
-            read_owner(bucket, settings.group, settings.release.lock_ttl_s) if record else None,
-            observer.addresses(),
-        )
-    )
+    for number, settings in enumerate(groups_of(settings_for_env(c, env))):
+        bucket = state_of(settings)
+        record = journal_of(settings).read()
+        observer = bystander(settings)
+        facts = observer.look(record)
+        owner = read_owner(bucket, settings.group, settings.release.lock_ttl_s) if record else None
+        print(("\n" if number else "") + render(facts, record, owner, observer.addresses()))

@@ -8,7 +8,7 @@ from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from ..plan import release as acts
-from ..plan.fleet import RELEASE_TAG, STANDBY_TAG
+from ..plan.fleet import LEAVING_TAG, RELEASE_TAG, STANDBY_TAG
 from ..plan.release import Act, Record
 from ..tools import autoscaling, ec2
 
@@ -22,6 +22,14 @@ class Works:
 
     bake: Callable[[str], str]
     migrate: Callable[[str], None]
+
+
+class NoCapacityError(Exception):
+    """EC2 has no capacity for any of the instances that were asked for."""
+
+
+def _launched(record: Record, ids: list[str]) -> Record:
+    return replace(record, launched=tuple(dict.fromkeys((*record.launched, *ids))))
 
 
 class Hands:
@@ -42,7 +50,7 @@ class Hands:
 
     @do.register
     def _(self, act: acts.PinTemplate, record: Record) -> Record:
-        autoscaling.point_group(self._settings, act.template)
+        autoscaling.point_group(self._settings, act.template, mixed=act.mixed)
         return record
 
     @do.register
@@ -52,16 +60,16 @@ class Hands:
 
     @do.register
     def _(self, act: acts.LaunchInstances, record: Record) -> Record:
-        tags = {**dict(act.tags), RELEASE_TAG: act.release}
-        ids = ec2.run_instances(
-            self._settings,
-            template=act.template,
-            count=act.count,
-            subnet=act.subnet,
-            token=act.token,
-            tags=tags,
+        wanted = ec2.Wanted(
+            act.template, act.count, act.subnet, act.token, {**dict(act.tags), RELEASE_TAG: act.release}
         )
-        return replace(record, launched=tuple(dict.fromkeys((*record.launched, *ids))))
+        if act.mix is None:
+            return _launched(record, ec2.run_instances(self._settings, wanted))
+        ids, why_fewer = ec2.create_fleet(self._settings, wanted, mix=act.mix, spot=act.spot)
+        if not ids:
+            raise NoCapacityError(why_fewer)
+        # What a fleet fell short of is asked for by another name: the same one would get the same answer.
+        return replace(_launched(record, ids), short=record.short + bool(why_fewer))
 
     @do.register
     def _(self, act: acts.Migrate, record: Record) -> Record:
@@ -87,7 +95,7 @@ class Hands:
 
     @do.register
     def _(self, act: acts.PointGroup, record: Record) -> Record:
-        autoscaling.point_group(self._settings, act.template)
+        autoscaling.point_group(self._settings, act.template, mixed=act.mixed)
         return record
 
     @do.register
@@ -103,8 +111,20 @@ class Hands:
         return record
 
     @do.register
+    def _(self, act: acts.Detach, record: Record) -> Record:
+        # The tag comes first: without it nobody would know whose it is once the group has let it go.
+        ec2.tag_resources(self._settings, act.ids, {LEAVING_TAG: act.release})
+        autoscaling.detach_instances(self._settings, act.ids)
+        return record
+
+    @do.register
     def _(self, act: acts.Retire, record: Record) -> Record:
-        autoscaling.retire_instances(self._settings, act.ids)
+        autoscaling.retire_instances(self._settings, act.ids, shrink=False)
+        return record
+
+    @do.register
+    def _(self, act: acts.Drop, record: Record) -> Record:
+        autoscaling.retire_instances(self._settings, act.ids, shrink=act.shrink)
         return record
 
     @do.register

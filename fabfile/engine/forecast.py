@@ -10,7 +10,7 @@ from ..plan.begin import begin
 from ..plan.outcome import Refusal
 from ..plan.release import Done, Refuse
 from .observe import look_once
-from .operate import Order, goal_of, journal_of, resumed
+from .operate import Order, goal_of, journal_of, resumed, why_not_begin
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
@@ -26,11 +26,14 @@ def foresee(settings: Settings, order: Order, image_id: str | None) -> forecast.
     :raises Refusal: the order itself would be refused.
     """
     record = journal_of(settings).read()
-    facts = look_once(settings, record.id if record else None)
+    facts = look_once(settings, record)
     if record is None:
         if order.abort:
             raise Refusal(f"no release in progress in {settings.env}: nothing to put back")
-        begun = begin(order.kind, order.version, facts, release_id="(new)", env=settings.env or "", who="")
+        if reason := why_not_begin(settings, order, journal_of(settings), facts):
+            raise Refusal(reason)
+        env = settings.env or ""
+        begun = begin(order.kind, order.version, facts, release_id="(new)", env=env, who="", wish=order.wish)
         if isinstance(begun, Refuse):
             raise Refusal(begun.reason)
         if isinstance(begun, Done):
@@ -38,4 +41,4 @@ def foresee(settings: Settings, order: Order, image_id: str | None) -> forecast.
         record = replace(begun, image_id=image_id)
     else:
         record = resumed(record, order)
-    return forecast.foresee(goal_of(settings, record.kind, record.version), record, facts, USUAL_DRAIN_S)
+    return forecast.foresee(goal_of(settings, record), record, facts, USUAL_DRAIN_S)

@@ -7,28 +7,49 @@ from one turn to the next.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from invoke.exceptions import Exit
 
 from ..plan.decide import decide
-from ..plan.fleet import Facts
-from ..plan.ledger import intend
+from ..plan.fleet import Facts, Gate
+from ..plan.ledger import intend, note
 from ..plan.outcome import NotRestored
-from ..plan.release import Act, Done, Ending, Goal, Record, Refuse, Stuck, Undo, Undone, Wait
+from ..plan.release import (
+    Act,
+    Decision,
+    Done,
+    Ending,
+    Goal,
+    LaunchInstances,
+    Record,
+    Refuse,
+    Staged,
+    Stuck,
+    Undo,
+    Undone,
+    Wait,
+)
+from ..plan.sides import is_committed
 from .act import Hands
 from .journal import Journal
+from .mishap import Mishap, judge
 from .observe import Observer
 
 if TYPE_CHECKING:
+    from ..plan.evidence import Evidence
     from .lock import Lock
-
 
 # Looks that AWS may leave unanswered, each of them retried by boto3 already.
 MAX_BLIND = 20
+# Calls in a row that may meet a busy AWS, or a group that moved meanwhile, before that counts as a failure.
+MAX_BUSY = 20
+# With the moment far away, looks are few; the group is watched again in time.
+FAR_S = 600
+FAR_POLL_S = 60
 
 
 class Screen(Protocol):
@@ -50,6 +71,13 @@ class Screen(Protocol):
         """Say that the release is being undone, and why."""
 
 
+class Witness(Protocol):
+    """Whoever looks for the cause of a failure while it can still be seen."""
+
+    def gather(self, facts: Facts, reason: str, blamed: tuple[str, ...], since: datetime) -> Evidence:
+        """Return what is found; never raises."""
+
+
 @dataclass(frozen=True)
 class Result:
     """How a release ended."""
@@ -68,130 +96,199 @@ class Clock:
     sleep: Callable[[float], None]
 
 
-class Loop:
-    """Runs one release of one env to its end."""
+@dataclass(frozen=True)
+class Company:
+    """The world around one loop: who may stop it, and the other groups that it is released together with."""
 
-    def __init__(
-        self,
-        *,
-        goal: Goal,
-        poll_s: float,
-        observer: Observer,
-        hands: Hands,
-        journal: Journal,
-        clock: Clock,
-        screen: Screen,
-        lock: Lock | None = None,
-    ) -> None:
-        self._goal = goal
-        self._poll_s = poll_s
-        self._observer = observer
-        self._hands = hands
-        self._journal = journal
-        self._clock = clock
-        self._screen = screen
-        self._lock = lock
-        self._fresh: set[str] = set()
-        self._blind = 0
+    stop: Callable[[], bool] = lambda: False
+    shut: Callable[[], Mapping[Gate, str]] = dict
+    called_off: Callable[[], str | None] = lambda: None
+    link: str | None = None
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """Runs one release of one group to its end.
+
+    :param record: what was written down last, once it runs.
+    :param decision: what was decided last.
+    """
+
+    goal: Goal
+    poll_s: float
+    observer: Observer
+    hands: Hands
+    journal: Journal
+    clock: Clock
+    screen: Screen
+    lock: Lock | None = None
+    witness: Witness | None = None
+    company: Company = field(default_factory=Company)
+    record: Record | None = field(default=None, init=False)
+    decision: Decision | None = field(default=None, init=False)
+    _blind: int = field(default=0, init=False)
+    _busy: int = field(default=0, init=False)
 
     def run(self, record: Record) -> Result:
         """Go on with a release until it ends.
 
         :raises NotRestored: the lock or the record is somebody else's by now.
         """
+        steps = self.steps(record)
         while True:
+            try:
+                self.clock.sleep(next(steps))
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+
+    def steps(self, record: Record) -> Generator[float, None, Result]:
+        """Go on with a release, step by step; yields the seconds to let pass before the next one.
+
+        :raises NotRestored: the lock or the record is somebody else's by now.
+        """
+        while True:
+            self.record = record
             facts = self._look(record)
             if facts is None:
+                yield self.poll_s
                 continue
-            decision = decide(self._goal, record, facts)
+            decision = self.decision = self._decide(record, facts)
+            if self.company.stop() and not isinstance(decision, Done | Undone):
+                return Result(Ending.STOPPED, _doing(decision), record, facts)
             if isinstance(decision, Act):
-                record = self._act(decision, record, facts)
+                record, pause_s = self._act(decision, record, facts)
+                if pause_s:
+                    yield pause_s
             elif isinstance(decision, Wait):
-                record = self._wait(decision, record, facts)
+                record = self._begin_wait(decision, record, facts)
+                yield self._pause_s(decision)
             elif isinstance(decision, Undo):
-                self._screen.turning_back(decision.reason, facts, decision.blamed)
-                record = self._write(replace(record, undo=decision.reason, failures=0))
+                record = self._turn_back(decision, record, facts)
             else:
                 return self._end(decision, record, facts)
 
+    def _decide(self, record: Record, facts: Facts) -> Decision:
+        if record.undo is None and not is_committed(record) and (reason := self.company.called_off()):
+            return Undo(reason)
+        return decide(self.goal, record, facts)
+
     def _look(self, record: Record) -> Facts | None:
-        """Look, or wait a while and return None when AWS does not answer.
+        """Look, or return None when AWS does not answer.
 
         :raises NotRestored: it did not for many looks; the record stays, so that the same command goes on.
         """
         try:
-            facts = self._observer.look(record.id, tuple(sorted(self._fresh)), record.image_id)
+            facts = self.observer.look(record, self.company.shut())
         except Exit:
             raise
         except Exception as error:
             self._blind += 1
             if self._blind > MAX_BLIND:
                 raise NotRestored(f"AWS cannot be read: {_one_line(error)}; the same command goes on") from error
-            self._screen.blind(_one_line(error))
-            self._clock.sleep(self._poll_s)
+            self.screen.blind(_one_line(error))
             return None
         self._blind = 0
         return facts
 
-    def _act(self, act: Act, record: Record, facts: Facts) -> Record:
+    def _act(self, act: Act, record: Record, facts: Facts) -> tuple[Record, float]:
+        """Do what was decided; returns the record, and the seconds to let pass."""
         record = self._write(intend(act, record, facts))
-        self._screen.acting(act, facts)
+        self.screen.acting(act, facts)
         try:
-            done = self._hands.do(act, record)
+            done = self.hands.do(act, record)
         except (KeyboardInterrupt, NotRestored):
             raise
         except Exception as error:
-            return self._fail(act, record, facts, error)
-        self._observer.forget()
-        self._fresh |= set(done.launched) - set(record.launched)
-        return self._write(replace(done, failures=0))
+            if self.company.stop():  # what was stopped together with us has not failed
+                return record, 0
+            return self._fail(act, record, facts, error), self.poll_s
+        self._busy = 0
+        if isinstance(act, LaunchInstances):
+            self.observer.expect(set(done.launched) - set(record.launched), act.image_id, record.id)
+        return self._write(replace(done, failures=0)), 0
 
     def _fail(self, act: Act, record: Record, facts: Facts, error: Exception) -> Record:
         """Decide anew after a failed call: facts may say that it worked, or that another is right now."""
-        reason = _one_line(error)
+        reason, mishap = _one_line(error), judge(error)
+        if mishap in (Mishap.BUSY, Mishap.CONTRADICTION) and self._busy < MAX_BUSY:
+            self._busy += 1
+            self.screen.failed(act, reason, record.failures)
+            return record
+        if mishap is Mishap.CAPACITY and isinstance(act, LaunchInstances):
+            record = _without_zone(record, act.zone, facts)
+            if record.barren:
+                self.screen.failed(act, reason, record.failures)
+                return self._write(record)
         record = replace(record, failures=record.failures + 1)
-        self._screen.failed(act, reason, record.failures)
-        if record.undo is None and _is_final(error):
-            self._screen.turning_back(reason, facts, ())
-            record = replace(record, undo=reason, failures=0)
-        else:
-            self._clock.sleep(self._poll_s)
-        self._observer.forget()
+        self.screen.failed(act, reason, record.failures)
+        if record.undo is None and mishap is Mishap.FINAL and not is_committed(record):
+            return self._turn_back(Undo(reason), record, facts)
         return self._write(record)
 
-    def _wait(self, wait: Wait, record: Record, facts: Facts) -> Record:
-        if record.mark(wait.mark) is None:
-            record = self._write(replace(record, marks=(*record.marks, (wait.mark, wait.since))))
-        self._screen.waiting(wait, facts)
-        self._clock.sleep(self._poll_s)
-        return record
+    def _begin_wait(self, wait: Wait, record: Record, facts: Facts) -> Record:
+        noted = note(wait, record, facts)
+        self.screen.waiting(wait, facts)
+        return record if noted == record else self._write(noted)
+
+    def _pause_s(self, wait: Wait) -> float:
+        """Look again after the usual while, or right at the moment that is waited for."""
+        if wait.wake is None:
+            return self.poll_s
+        left_s = max((wait.wake - self.clock.now()).total_seconds(), 0.01)
+        return min(left_s, FAR_POLL_S if left_s > FAR_S else self.poll_s)
+
+    def _turn_back(self, undo: Undo, record: Record, facts: Facts) -> Record:
+        """Write down that the release is to be undone, and what is seen of the cause before it is taken away."""
+        self.screen.turning_back(undo.reason, facts, undo.blamed)
+        seen = self._witness_lines(undo.reason, undo.blamed, record, facts)
+        return self._write(replace(record, undo=undo.reason, cause=undo.cause, failures=0, evidence=seen))
+
+    def _witness_lines(self, reason: str, blamed: tuple[str, ...], record: Record, facts: Facts) -> tuple[str, ...]:
+        return self.witness.gather(facts, reason, blamed, record.started_at).lines if self.witness else ()
 
     def _write(self, record: Record) -> Record:
-        if self._lock is not None and self._lock.lost:
+        if self.lock is not None and self.lock.lost:
             raise NotRestored(f"another process took over the release of {record.env}; look with: fab status")
-        if not self._journal.write(record):
+        if not self.journal.write(record):
             raise NotRestored(f"another process goes on with the release of {record.env}; look with: fab status")
+        self.record = record
         return record
 
-    def _end(self, decision: Done | Undone | Stuck | Refuse, record: Record, facts: Facts) -> Result:
-        if isinstance(decision, Done):
-            ending, why = Ending.DONE, decision.summary
-        elif isinstance(decision, Undone):
-            ending, why = Ending.RESTORED, decision.reason
-        else:
+    def _end(self, decision: Done | Undone | Staged | Stuck | Refuse, record: Record, facts: Facts) -> Result:
+        if isinstance(decision, Staged):
+            return Result(Ending.STAGED, decision.summary, self._write(replace(record, staged=True)), facts)
+        if isinstance(decision, Stuck):
+            seen = self._witness_lines(decision.reason, decision.blamed, record, facts)
+            record = self._write(replace(record, evidence=seen or record.evidence))
+        if not isinstance(decision, Done | Undone):
             # The record stays: the same command goes on from here once a person has mended the cause.
             return Result(Ending.NOT_RESTORED, decision.reason, record, facts)
-        self._journal.close(record, ending, why, self._clock.now())
+        if isinstance(decision, Done):
+            ending, why = Ending.DONE, decision.summary
+        else:
+            ending, why = Ending.RESTORED, decision.reason
+        reason = record.cause or None
+        self.journal.close(record, ending, why, self.clock.now(), reason=reason, link=self.company.link)
         return Result(ending, why, record, facts)
+
+
+def _without_zone(record: Record, zone: str, facts: Facts) -> Record:
+    """Leave a zone without capacity to the others, as the group itself would; with none left, begin anew."""
+    barren = {*record.barren, zone}
+    left = set(facts.group.subnets) - barren
+    return replace(record, barren=tuple(sorted(barren)) if left else (), short=record.short + 1)
+
+
+def _doing(decision: Decision) -> str:
+    """Say in a word where a release was stopped."""
+    if isinstance(decision, Wait):
+        return f"while it waited for {decision.what}"
+    return f"before the next step ({type(decision).__name__})"
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _is_final(error: Exception) -> bool:
-    """Whether trying again cannot help: a stage refused, or a tool of the project failed."""
-    return isinstance(error, Exit)
 
 
 def real_clock() -> Clock:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ..plan.fleet import Facts, Image, Instance, Lifecycle, Power
-from ..tools import autoscaling, ec2, elb, health
+from ..plan.fleet import LEAVING_TAG, RELEASE_TAG, Facts, Gate, Image, Instance, Lifecycle, Power
+from ..plan.release import Record
+from ..plan.sides import is_committed
+from ..tools import autoscaling, cloudwatch, ec2, elb, health
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
@@ -26,55 +28,74 @@ class Observer:
         self._ask = ask or self._ask_over_http
         self._images: dict[str, Image] = {}
         self._last: Facts | None = None
-        self._known: set[str] = set()
+        self._known: dict[str, Instance] = {}
+        self._passed: set[str] = set()
+        self._expected: dict[str, Instance] = {}
         self._seen: autoscaling.GroupFacts | None = None
 
-    def look(self, release_id: str | None = None, launched: tuple[str, ...] = (), image_id: str | None = None) -> Facts:
+    def look(self, record: Record | None = None, shut: Mapping[Gate, str] | None = None) -> Facts:
         """Read the group, its instances and those of a release, and every load balancer's word on each.
 
-        :param release_id: the release whose instances outside the group belong to the picture.
-        :param launched: ids that EC2 answered us with, whether or not it lists them yet.
-        :param image_id: the image that those were launched from.
+        :param record: the release whose instances outside the group belong to the picture.
+        :param shut: gates that are not open yet.
         """
         settings = self._settings
         seen = self._seen = autoscaling.read_group(settings, self._seen)
-        instances = ec2.read_instances(settings, [*seen.members, *launched], release_id)
-        self._known |= instances.keys()
-        unlisted = {i: _newborn(i, image_id or "", release_id) for i in launched if i not in self._known}
-        joined: dict[str, Instance] = dict(unlisted)
-        for instance_id, instance in instances.items():
-            member = seen.members.get(instance_id)
-            joined[instance_id] = (
-                instance
-                if member is None
-                else replace(
-                    instance,
-                    lifecycle=member.lifecycle,
-                    group_healthy=member.healthy,
-                    protected=member.protected,
-                )
-            )
+        read = ec2.read_instances(settings, [*seen.members, *(record.launched if record else ())], _tags_of(record))
+        joined, unseen = self._joined(seen, read, record)
         self._learn_images({i.image_id for i in joined.values()} | {seen.template_image})
         facts = Facts(
             at=self._clock(),
             group=seen.group,
-            instances=self._asked(joined, release_id),
+            instances=self._asked(self._checked(joined), record),
             balancers=elb.read_balancers(settings, seen.target_groups, seen.classic),
             images=dict(self._images),
             template_image=seen.template_image,
+            alarms=cloudwatch.read_alarms(settings, settings.release.alarms) if settings.release.alarms else {},
+            unseen=unseen,
+            shut=shut or {},
             before=self._recent(),
         )
         self._last = facts
         return facts
 
+    def _joined(
+        self, seen: autoscaling.GroupFacts, read: dict[str, Instance], record: Record | None
+    ) -> tuple[dict[str, Instance], tuple[str, ...]]:
+        """Join what the group and EC2 say; an id that EC2 left out this time is as it was when it did not.
+
+        :returns: instances by id, and the members that EC2 never knew.
+        """
+        self._known.update(read)
+        wanted = {*read, *seen.members, *(record.launched if record else ())}
+        joined: dict[str, Instance] = {}
+        for instance_id in wanted:
+            instance = self._known.get(instance_id) or self._expected.get(instance_id)
+            if instance is not None:
+                joined[instance_id] = _as_member(instance, seen.members.get(instance_id))
+        leaving = Lifecycle.LEAVING
+        unseen = tuple(sorted(i for i, m in seen.members.items() if i not in joined and m.lifecycle is not leaving))
+        return joined, unseen
+
+    def _checked(self, instances: dict[str, Instance]) -> dict[str, Instance]:
+        """Ask for EC2's status checks where they matter: before an instance gets traffic, and until they pass."""
+        outside = {i.id for i in instances.values() if i.power is Power.RUNNING and not i.in_group}
+        to_ask = sorted(outside - self._passed)
+        if to_ask:
+            self._passed |= ec2.read_passing(self._settings, to_ask)
+        return {
+            key: replace(i, checks_pass=i.power is Power.RUNNING and (key in self._passed or i.in_group))
+            for key, i in instances.items()
+        }
+
+    def expect(self, ids: Iterable[str], image_id: str, release_id: str) -> None:
+        """Have instances in the picture that EC2 answered us with, whether or not it lists them yet."""
+        self._expected.update({i: _newborn(i, image_id, release_id) for i in ids})
+
     def addresses(self) -> tuple[str, ...]:
         """Return the URLs that lead to the group of the newest look."""
         seen = self._seen or autoscaling.read_group(self._settings)
         return elb.read_addresses(self._settings, seen.target_groups, seen.classic)
-
-    def forget(self) -> None:
-        """Drop earlier looks: after an act they speak of another world."""
-        self._last = None
 
     def _recent(self) -> Facts | None:
         """Return the looks before this one, cut to what confirmations ask for."""
@@ -92,9 +113,9 @@ class Observer:
             for image_id in wanted - self._images.keys():
                 self._images[image_id] = Image(image_id, "?")
 
-    def _asked(self, instances: dict[str, Instance], release_id: str | None) -> dict[str, Instance]:
+    def _asked(self, instances: dict[str, Instance], record: Record | None) -> dict[str, Instance]:
         """Ask the instances that might get traffic soon: those outside the group, and those that rest in Standby."""
-        if release_id is None:
+        if record is None:
             return instances
         to_ask = {
             i.id: i.address
@@ -114,7 +135,21 @@ class Observer:
         return health.ask_all(addresses, check.path, check.port, check.timeout_s)
 
 
-def _newborn(instance_id: str, image_id: str, release_id: str | None) -> Instance:
+def _tags_of(record: Record | None) -> dict[str, str]:
+    """Name the tags of a release's instances: those it started, and once old ones go, those on their way out."""
+    if record is None:
+        return {}
+    leave = is_committed(record) or record.undo is not None
+    return {RELEASE_TAG: record.id, **({LEAVING_TAG: record.id} if leave else {})}
+
+
+def _as_member(instance: Instance, member: autoscaling.Membership | None) -> Instance:
+    if member is None:
+        return instance
+    return replace(instance, lifecycle=member.lifecycle, group_healthy=member.healthy, protected=member.protected)
+
+
+def _newborn(instance_id: str, image_id: str, release_id: str) -> Instance:
     """Stand in for an instance that RunInstances named and DescribeInstances does not know yet."""
     return Instance(
         id=instance_id,
@@ -128,9 +163,9 @@ def _newborn(instance_id: str, image_id: str, release_id: str | None) -> Instanc
     )
 
 
-def look_once(settings: Settings, release_id: str | None = None) -> Facts:
+def look_once(settings: Settings, record: Record | None = None) -> Facts:
     """Take one look at an env, for those who only want to see."""
-    return bystander(settings).look(release_id)
+    return bystander(settings).look(record)
 
 
 def bystander(settings: Settings) -> Observer:

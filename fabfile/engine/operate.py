@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
-from ..plan.begin import begin
+from ..plan.begin import begin, why_not_hooked, why_not_now, why_not_watched
 from ..plan.fleet import Facts
+from ..plan.freeze import read_windows, why_frozen
 from ..plan.ledger import COMMITTED
 from ..plan.outcome import Refusal
-from ..plan.release import Done, Ending, Goal, Kind, Record, Refuse
+from ..plan.past import last_released, why_bad
+from ..plan.release import Done, Ending, Goal, Kind, Record, Refuse, Wish
 from ..tools.s3 import Bucket
 from .act import Hands, Works
 from .journal import Journal
-from .lock import held
-from .loop import Clock, Loop, Result, Screen
+from .lock import Lock, held
+from .loop import Clock, Company, Loop, Result, Screen, Witness
 from .observe import Asker, Observer
+from .waiting import Turn
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
@@ -24,69 +29,206 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Order:
-    """What an operator wants of an env: a version in service, or the release in progress undone."""
+    """What an operator wants of an env: a version in service, or the release in progress undone.
+
+    :param wish: how it is to go.
+    :param wait_s: seconds to wait in line for another release to end.
+    :param bad: whether a version that history knows as bad is meant.
+    :param link: where the build that gave the order can be read.
+    """
 
     kind: Kind
     version: str
     who: str
     abort: bool = False
+    wish: Wish = field(default_factory=Wish)
+    wait_s: float = 0.0
+    bad: bool = False
+    link: str | None = None
+
+    @property
+    def doing(self) -> str:
+        """What others in line are told of it."""
+        if self.abort:
+            return "putting back"
+        return f"stage {self.version}" if self.wish.stage else f"{self.kind.value} {self.version}"
 
 
-def operate(
-    settings: Settings, order: Order, *, works: Works, clock: Clock, screen: Screen, ask: Asker | None = None
-) -> Result:
-    """Carry an order out, or go on with it where another process left off.
+@dataclass(frozen=True)
+class Means:
+    """What an order is carried out with, in every group alike.
+
+    :param works: what other stages do for one group's settings.
+    :param screen: what shows the release of one group.
+    :param witness: who looks for causes in one group; None looks for none.
+    """
+
+    works: Callable[[Settings], Works]
+    clock: Clock
+    screen: Callable[[Settings], Screen]
+    ask: Asker | None = None
+    witness: Callable[[Settings], Witness] | None = None
+    stop: Callable[[], bool] = lambda: False
+    say: Callable[[str], None] = lambda _: None
+
+
+def operate(settings: Settings, order: Order, means: Means) -> Result:
+    """Carry an order out in one group, or go on with it where another process left off.
 
     :raises Refusal: nothing was touched; the message says why and what to do.
+    :raises Superseded: a newer release took our place in line; nothing was touched.
     :raises NotRestored: another process took over.
     """
-    bucket = state_of(settings)
-    env = settings.env or ""
-    journal = journal_of(settings)
-    doing = f"{order.kind.value} {order.version}" if not order.abort else "putting back"
-    with held(bucket, settings.group, who=order.who, doing=doing, ttl_s=settings.release.lock_ttl_s) as lock:
-        observer = Observer(settings, clock.now, ask)
-        record = journal.read()
-        if record is not None:
-            record = resumed(record, order)
-        elif order.abort:
-            raise Refusal(f"no release in progress in {env}: nothing to put back")
-        else:
-            facts = observer.look()
-            begun = begin(order.kind, order.version, facts, release_id=secrets.token_hex(4), env=env, who=order.who)
-            if isinstance(begun, Refuse):
-                raise Refusal(begun.reason)
-            if isinstance(begun, Done):
-                return Result(Ending.DONE, begun.summary, None, facts)
-            record = begun
-        if not journal.write(record):
-            raise Refusal(f"another process just began a release of {env}; look with: fab status --env={env}")
-        loop = Loop(
-            goal=goal_of(settings, record.kind, record.version),
-            poll_s=settings.release.poll_s,
-            observer=observer,
-            hands=Hands(settings, works),
-            journal=journal,
-            clock=clock,
-            screen=screen,
-            lock=lock,
-        )
-        return loop.run(record)
+    with locked(settings, order, means) as lock:
+        errand = Errand(settings, order, means, lock)
+        errand.clear_the_way()
+        record = errand.record()
+        if isinstance(record, Result):
+            return record
+        return errand.loop(record, Company(stop=means.stop, link=order.link)).run(record)
 
 
-def goal_of(settings: Settings, kind: Kind, version: str) -> Goal:
-    """Say how patient to be. A rollback never migrates: the newer schema serves the older version too."""
+def locked(settings: Settings, order: Order, means: Means) -> AbstractContextManager[Lock]:
+    """Hold the group's lock, by its name, so that projects may share a prefix."""
     release = settings.release
+    turn = Turn(order.kind, order.version, supersedes=release.supersede, say=means.say)
+    return held(
+        state_of(settings),
+        settings.group,
+        who=order.who,
+        doing=order.doing,
+        ttl_s=release.lock_ttl_s,
+        wait_s=order.wait_s,
+        turn=turn,
+    )
+
+
+class Errand:
+    """An order in one group, under its lock: what comes before the loop."""
+
+    def __init__(self, settings: Settings, order: Order, means: Means, lock: Lock) -> None:
+        self._settings = settings
+        self._order = order
+        self._means = means
+        self._lock = lock
+        self._journal = journal_of(settings)
+        self._observer = Observer(settings, means.clock.now, means.ask)
+
+    def clear_the_way(self) -> None:
+        """Put a staged fleet of another version back first: it serves nobody, and must keep nobody waiting.
+
+        :raises Refusal: that was stopped, or failed.
+        """
+        record = self._journal.read()
+        if record is None or not _is_in_the_way(record, self._order):
+            return
+        aside = replace(record, undo=f"{self._order.version} takes its place", staged=False)
+        self._journal.write(aside)
+        result = self.loop(aside, Company(stop=self._means.stop)).run(aside)
+        if result.ending is not Ending.RESTORED:
+            raise Refusal(f"the staged {record.version} could not be put back: {result.why}; {_ways(record)}")
+        self._observer = Observer(self._settings, self._means.clock.now, self._means.ask)
+
+    def record(self) -> Record | Result:
+        """Return the record to go on with, written down; or the result, where nothing is to be done.
+
+        :raises Refusal: nothing was touched; the message says why and what to do.
+        """
+        begun = self.foresee()
+        return begun if isinstance(begun, Result) else self.write(begun)
+
+    def write(self, record: Record) -> Record:
+        """Write a record down before its loop begins.
+
+        :raises Refusal: another process did so.
+        """
+        if not self._journal.write(record):
+            env = record.env
+            raise Refusal(f"another process just began a release of {env}; look with: fab status --env={env}")
+        return record
+
+    def foresee(self) -> Record | Result:
+        """Return what :meth:`record` would, and write nothing."""
+        record, order = self._journal.read(), self._order
+        if record is not None:
+            return resumed(record, order)
+        if order.abort:
+            raise Refusal(f"no release in progress in {self._settings.env}: nothing to put back")
+        facts = self._observer.look()
+        if reason := why_not_begin(self._settings, order, self._journal, facts):
+            raise Refusal(reason)
+        begun = begin(
+            order.kind,
+            order.version,
+            facts,
+            release_id=secrets.token_hex(4),
+            env=self._settings.env or "",
+            who=order.who,
+            wish=order.wish,
+        )
+        if isinstance(begun, Refuse):
+            raise Refusal(begun.reason)
+        if isinstance(begun, Done):
+            return Result(Ending.DONE, begun.summary, None, facts)
+        return begun
+
+    def loop(self, record: Record, company: Company) -> Loop:
+        """Make the loop of a record."""
+        means, settings = self._means, self._settings
+        return Loop(
+            goal=goal_of(settings, record),
+            poll_s=settings.release.poll_s,
+            observer=self._observer,
+            hands=Hands(settings, means.works(settings)),
+            journal=self._journal,
+            clock=means.clock,
+            screen=means.screen(settings),
+            lock=self._lock,
+            witness=means.witness(settings) if means.witness else None,
+            company=company,
+        )
+
+
+def why_not_begin(settings: Settings, order: Order, journal: Journal, facts: Facts) -> str | None:
+    """Return why a new order is refused before anything is touched, or None. A way back is never frozen."""
+    release = settings.release
+    if release.launch_hooks == "refuse" and (reason := why_not_hooked(facts)):
+        return reason
+    if reason := why_not_now(order.wish, facts) or why_not_watched(release.alarms, facts):
+        return reason
+    if order.kind is Kind.ROLLBACK:
+        return None if order.bad else why_bad(journal.history(), order.version)
+    if order.wish.override is not None:
+        return None
+    return why_frozen(read_windows(release.freeze), order.wish.at or facts.at)
+
+
+def goal_of(settings: Settings, record: Record) -> Goal:
+    """Say how a release is to go. A rollback never migrates, and is in no mood for canaries.
+
+    The newer schema serves the older version too.
+    """
+    release, wish = settings.release, record.wish
+    forward = record.kind is Kind.RELEASE
     return Goal(
-        version=version,
+        version=record.version,
         confirmations=release.confirmations,
         warm_within_s=release.warm_within_s,
         healthy_within_s=release.healthy_within_s,
         drain_within_s=release.drain_within_s,
-        soak_s=release.soak_s,
+        soak_s=_first(wish.soak_s, release.soak_s),
         keep_previous=release.keep_previous,
-        migrates=kind is Kind.RELEASE and settings.database is not None and settings.database.url is not None,
+        migrates=forward and settings.database is not None and settings.database.url is not None,
+        batch=wish.batch or (release.batch if forward else None),
+        canary=(release.canary if wish.canary is None else wish.canary) if forward else 0,
+        canary_s=_first(wish.canary_s, release.canary_s),
+        at=wish.at,
+        stage=wish.stage,
     )
+
+
+def _first(wished: float | None, otherwise: float) -> float:
+    return otherwise if wished is None else wished
 
 
 def state_of(settings: Settings) -> Bucket:
@@ -104,26 +246,7 @@ def journal_of(settings: Settings) -> Journal:
 def serving_version(journal: Journal, facts: Facts) -> str | None:
     """Return the version that the group is pointed at; where its AMI is gone, what history says was released last."""
     version = facts.version_of(facts.template_image)
-    if version not in (None, "?"):
-        return version
-    return next((chapter.version for chapter in journal.history() if chapter.ending is Ending.DONE), None)
-
-
-def previous_version(journal: Journal, serving: str | None) -> str | None:
-    """Return the version that served before the one that serves now, as history has it; None when it has none.
-
-    One that a rollback left is not gone back to: whoever rolls back twice wants to go further.
-    """
-    fled: set[str | None] = {serving, None, "?"}
-    for chapter in journal.history():
-        if chapter.ending is not Ending.DONE:
-            continue
-        if chapter.kind is Kind.ROLLBACK:
-            fled.add(chapter.from_version)
-        for version in (chapter.version, chapter.from_version):
-            if version not in fled:
-                return version
-    return None
+    return last_released(journal.history()) if version in (None, "?") else version
 
 
 def resumed(record: Record, order: Order) -> Record:
@@ -143,15 +266,27 @@ def resumed(record: Record, order: Order) -> Record:
     elif (record.version, record.kind) != (order.version, order.kind):
         raise Refusal(why_unfinished(record))
     marks = ((COMMITTED, committed),) if committed else ()
-    return replace(record, failures=0, marks=marks)
+    return replace(record, failures=0, marks=marks, staged=False, wish=_joined(record.wish, order.wish))
+
+
+def _joined(before: Wish, now: Wish) -> Wish:
+    """Go on as was wished before, except for what is wished now; to stage is over when it is not asked for again."""
+    said = {field.name: getattr(now, field.name) for field in fields(Wish)}
+    return replace(before, **{name: value for name, value in said.items() if value is not None})
+
+
+def _is_in_the_way(record: Record, order: Order) -> bool:
+    another = (record.version, record.kind) != (order.version, order.kind)
+    return record.staged and another and not order.abort and record.undo is None
 
 
 def why_unfinished(record: Record) -> str:
     """Say that a release stands open, and the two ways on."""
-    return (
-        f"{record.kind.value} of {record.version} in {record.env} by {record.who} is unfinished; "
-        f"go on with: {command(record)}, or put back with: fab release --env={record.env} --abort"
-    )
+    return f"{record.kind.value} of {record.version} in {record.env} by {record.who} is unfinished; {_ways(record)}"
+
+
+def _ways(record: Record) -> str:
+    return f"go on with: {command(record)}, or put back with: fab release --env={record.env} --abort"
 
 
 def command(record: Record) -> str:

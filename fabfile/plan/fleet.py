@@ -10,6 +10,7 @@ from itertools import islice
 
 RELEASE_TAG = "headway:release"
 STANDBY_TAG = "headway:standby"
+LEAVING_TAG = "headway:leaving"
 CAPACITY_TAG = "headway:capacity"
 VERSION_TAG = "headway:version"
 PROJECT_TAG = "headway:project"
@@ -69,11 +70,17 @@ class Instance:
     answers: bool | None = None
     answer: str = ""
     spot: bool = False
+    leaving: str | None = None
 
     @property
     def alive(self) -> bool:
         """Whether it exists and is not on its way out."""
         return self.power in (Power.PENDING, Power.RUNNING) and self.lifecycle is not Lifecycle.LEAVING
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether it could serve at once: it runs, passes its checks and answers."""
+        return self.power is Power.RUNNING and self.checks_pass and self.answers is True
 
     @property
     def in_group(self) -> bool:

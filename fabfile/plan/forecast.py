@@ -10,8 +10,8 @@ from functools import singledispatch
 from . import release as acts
 from .decide import decide
 from .fleet import Balancer, Facts, Health, Image, Instance, Lifecycle, Power, Registration
-from .ledger import intend
-from .release import Act, Done, Goal, Record, Refuse, Stuck, Undo, Undone, Wait
+from .ledger import intend, note
+from .release import Act, Done, Goal, Record, Refuse, Staged, Stuck, Undo, Undone, Wait
 
 # Roughly what EC2 takes, for the estimate alone; nothing waits by these.
 BOOT_S = 60
@@ -39,7 +39,7 @@ class Forecast:
     steps: tuple[Step, ...]
     peak: int
     seconds: float
-    ending: Done | Undo | Undone | Stuck | Refuse
+    ending: Staged | Done | Undo | Undone | Stuck | Refuse
 
     def calls(self) -> dict[str, int]:
         """Count the calls that change something, by name."""
@@ -63,15 +63,14 @@ def foresee(goal: Goal, record: Record, facts: Facts, drain_s: float) -> Forecas
         if not isinstance(decision, (Act, Wait)):
             return Forecast(tuple(steps), peak, spent, decision)
         again = isinstance(decision, Wait) and record.mark(decision.mark) is not None
-        seconds = 0 if again else _seconds(decision, drain_s)
+        seconds = 0 if again else _seconds(decision, facts, drain_s)
         steps.append(Step(decision, facts, calls_of(decision), seconds))
         spent += seconds
         if isinstance(decision, Act):
             record = _written(decision, record, facts)
             facts = replace(predict(decision, facts), before=None)
         else:
-            if record.mark(decision.mark) is None:
-                record = replace(record, marks=(*record.marks, (decision.mark, facts.at)))
+            record = note(decision, record, facts)
             facts = _waited(facts, goal.confirmations, timedelta(seconds=seconds or CALL_S))
         peak = max(peak, _count_alive(facts))
     raise RuntimeError(f"a release of {record.version} would never end")
@@ -89,12 +88,15 @@ _CALLS: dict[type, tuple[str, ...]] = {
     acts.Terminate: ("ec2:TerminateInstances",),
     acts.Resize: ("autoscaling:UpdateAutoScalingGroup",),
     acts.Untag: ("ec2:DeleteTags",),
+    acts.Detach: ("ec2:CreateTags", "autoscaling:DetachInstances"),
 }
 
 
 def calls_of(decision: Act | Wait) -> tuple[str, ...]:
     """Name the API calls that an act makes."""
-    if isinstance(decision, acts.Retire):
+    if isinstance(decision, acts.LaunchInstances) and decision.mix is not None:
+        return ("ec2:CreateFleet",)
+    if isinstance(decision, acts.Retire | acts.Drop):
         return ("autoscaling:TerminateInstanceInAutoScalingGroup",) * len(decision.ids)
     if isinstance(decision, acts.PrepareGroup):
         return ("autoscaling:UpdateAutoScalingGroup", *(["autoscaling:SuspendProcesses"] if decision.pause else []))
@@ -110,15 +112,15 @@ def _restoring(act: acts.RestoreGroup) -> Iterator[str]:
         yield "autoscaling:ResumeProcesses"
 
 
-def _seconds(decision: Act | Wait, drain_s: float) -> float:
+def _seconds(decision: Act | Wait, facts: Facts, drain_s: float) -> float:
     if isinstance(decision, acts.BakeImage):
         return BAKE_S
     if isinstance(decision, Act):
         return CALL_S
-    if decision.mark == "soak" and decision.until:
-        return (decision.until - decision.since).total_seconds()
+    if decision.wake is not None:
+        return (decision.wake - facts.at).total_seconds()
     return {"warm": BOOT_S, "healthy": HEALTHY_S, "steady": HEALTHY_S, "drain": drain_s, "look": 0}.get(
-        decision.mark, HEALTHY_S
+        decision.name, HEALTHY_S
     )
 
 
@@ -209,6 +211,18 @@ def _(act: acts.EnterStandby, facts: Facts) -> Facts:
     group = replace(facts.group, desired=facts.group.desired - len(act.ids))
     moved = _each(facts, act.ids, lifecycle=Lifecycle.ENTERING_STANDBY, standby=act.release)
     return _registered(replace(moved, group=group), act.ids, Health.DRAINING)
+
+
+@predict.register
+def _(act: acts.Detach, facts: Facts) -> Facts:
+    return _each(facts, act.ids, lifecycle=Lifecycle.OUTSIDE, leaving=act.release)
+
+
+@predict.register
+def _(act: acts.Drop, facts: Facts) -> Facts:
+    group = replace(facts.group, desired=facts.group.desired - (len(act.ids) if act.shrink else 0))
+    left = {key: i for key, i in facts.instances.items() if key not in act.ids}
+    return replace(facts, instances=left, group=group)
 
 
 @predict.register

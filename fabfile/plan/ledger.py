@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .fleet import Facts, Lifecycle
-from .release import Act, Attach, EnterStandby, ExitStandby, PrepareGroup, Record, Resize, Retire
+from .fleet import Facts, Gate, Lifecycle
+from .release import (
+    Act,
+    Attach,
+    Detach,
+    Drop,
+    EnterStandby,
+    ExitStandby,
+    PrepareGroup,
+    Record,
+    Resize,
+    Retire,
+    Wait,
+)
 
 COMMITTED = "committed"
 
@@ -19,16 +31,28 @@ def intend(act: Act, record: Record, facts: Facts) -> Record:
         case Attach():
             return replace(record, attached=_joined(record.attached, act.ids))
         case EnterStandby():
-            watched = record.watched or _serving_new(record, facts)
+            watched = _joined(record.watched, _serving_new(record, facts)) if record.undo is None else record.watched
             return replace(record, rested=_joined(record.rested, act.ids), watched=watched)
         case ExitStandby():
             before_us = tuple(i for i in act.ids if i not in record.rested)
             return replace(record, recalled=_joined(record.recalled, before_us))
-        case Retire() if record.undo is None and record.mark(COMMITTED) is None:
+        case Drop(shrink=True):
+            return replace(record, rested=_joined(record.rested, act.ids))
+        case Retire() | Detach() if record.undo is None and record.mark(COMMITTED) is None:
             return replace(record, marks=(*record.marks, (COMMITTED, facts.at)))
         case Resize():
             return replace(record, trimmed=record.trimmed + facts.group.desired - act.desired)
     return record
+
+
+def note(wait: Wait, record: Record, facts: Facts) -> Record:
+    """Write down, at the start of a wait, since when it lasts, and who serves while it watches the new version."""
+    if record.mark(wait.mark) is not None:
+        return record
+    watched = record.watched
+    if wait.name in ("canary", "soak", f"gate {Gate.COMMIT.value}") and record.undo is None:
+        watched = _joined(watched, _serving_new(record, facts))
+    return replace(record, marks=(*record.marks, (wait.mark, wait.since)), watched=watched)
 
 
 def demand(record: Record, facts: Facts) -> int:
@@ -50,6 +74,8 @@ def demand(record: Record, facts: Facts) -> int:
 
 def _serving_new(record: Record, facts: Facts) -> tuple[str, ...]:
     serving = (i for i in facts.instances.values() if i.alive and i.lifecycle is Lifecycle.IN_SERVICE)
+    if record.image_id == record.before.image_id:
+        return tuple(sorted(i.id for i in serving if i.release == record.id))
     return tuple(sorted(i.id for i in serving if i.image_id == record.image_id))
 
 

@@ -6,10 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from .release import Ending, Kind
+from .release import ALARM, HEALTH, Ending, Kind
 
-HEALTH = "health"
-ALARM = "alarm"
 # Reasons of an ending that blame the version itself; no capacity, a person's Ctrl-C, or an error of AWS say nothing.
 BLAMING = frozenset({HEALTH, ALARM})
 

@@ -8,6 +8,17 @@ from enum import Enum
 
 from .fleet import Mix, Template
 
+# Causes that blame the version itself.
+HEALTH = "health"
+ALARM = "alarm"
+# AttachInstances, EnterStandby and their like take 20 ids in the API's prose and 19 in its length constraint
+# (https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_EnterStandby.html): the smaller one is safe.
+IDS_A_CALL = 19
+# https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_SetInstanceProtection.html
+PROTECTED_A_CALL = 50
+# More would be allowed: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html
+TERMINATED_A_CALL = 100
+
 
 class Kind(Enum):
     """Which command started it."""
@@ -112,6 +123,7 @@ class Record:
     barren: tuple[str, ...] = ()
     short: int = 0
     evidence: tuple[str, ...] = ()
+    cause: str = ""
 
     def mark(self, name: str) -> datetime | None:
         """Return when something first happened."""
@@ -225,13 +237,17 @@ class Detach(Act):
 
 @dataclass(frozen=True)
 class Retire(Act):
-    """Have the group terminate instances, one call for each, so that its hooks for leaving instances run.
-
-    `shrink` takes their place from the desired capacity: for instances that it counts and nobody is to replace.
-    """
+    """Have the group terminate instances in Standby, one call for each, so that its hooks for leaving ones run."""
 
     ids: tuple[str, ...]
-    shrink: bool = False
+
+
+@dataclass(frozen=True)
+class Drop(Act):
+    """Have the group terminate instances that never came into service, and not replace them if it may shrink."""
+
+    ids: tuple[str, ...]
+    shrink: bool
 
 
 @dataclass(frozen=True)
@@ -301,10 +317,15 @@ class Done:
 
 @dataclass(frozen=True)
 class Undo:
-    """The goal cannot be reached: turn round and put everything back."""
+    """The goal cannot be reached: turn round and put everything back.
+
+    :param blamed: the instances that show it.
+    :param cause: what history keeps of it, such as :data:`HEALTH`; "" where the version is not to blame.
+    """
 
     reason: str
     blamed: tuple[str, ...] = ()
+    cause: str = ""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def _both_sides(record: Record, facts: Facts) -> tuple[tuple[Instance, ...], tup
     old: list[Instance] = []
     for instance in sorted(facts.instances.values(), key=lambda i: i.id):
         foreign = instance.lifecycle is Lifecycle.STANDBY and instance.standby is None
-        stray = not instance.in_group and instance.release != record.id
+        stray = not instance.in_group and record.id not in (instance.release, instance.leaving)
         if foreign or stray or not instance.alive:
             continue
         is_new = instance.release == record.id if by_release else instance.image_id == record.image_id

@@ -15,14 +15,15 @@ from ..plan.wording import counted
 class PlainScreen:
     """Prints a line when something happens, and one for each change in what is waited for."""
 
-    def __init__(self, now: Callable[[], datetime], write: Callable[[str], None] = print) -> None:
+    def __init__(self, now: Callable[[], datetime], write: Callable[[str], None] = print, named: str = "") -> None:
         self._now = now
         self._write = write
+        self._named = f"{named}: " if named else ""
         self._last = ""
 
     def say(self, text: str) -> None:
         """Print one line with the time."""
-        self._write(f"{self._now().astimezone():%H:%M:%S}  {text}")
+        self._write(f"{self._now().astimezone():%H:%M:%S}  {self._named}{text}")
 
     def acting(self, act: Act, facts: Facts) -> None:
         """Say what is about to be done."""
@@ -116,13 +117,23 @@ def _(act: acts.ExitStandby, facts: Facts) -> str:
 
 
 @describe.register
+def _(act: acts.Detach, facts: Facts) -> str:
+    return f"take {counted(len(act.ids), 'instance')} out of {facts.group.name}: {_ids(act.ids)}"
+
+
+@describe.register
+def _(act: acts.Drop, facts: Facts) -> str:
+    return f"drop {counted(len(act.ids), 'instance')} that never came into service: {_ids(act.ids)}"
+
+
+@describe.register
 def _(act: acts.Retire, facts: Facts) -> str:
     return f"retire {counted(len(act.ids), 'instance')}: {_ids(act.ids)}"
 
 
 @describe.register
 def _(act: acts.Terminate, facts: Facts) -> str:
-    return f"terminate {counted(len(act.ids), 'instance')} that never served: {_ids(act.ids)}"
+    return f"terminate {counted(len(act.ids), 'instance')}: {_ids(act.ids)}"
 
 
 @describe.register

@@ -45,6 +45,11 @@ def _release(record: Record | None, owner: Owner | None) -> list[str]:
         return []
     state = f"being undone: {record.undo}" if record.undo else "in progress"
     holder = f"held by {owner.who} ({owner.doing})" if owner else "nobody is at it: run its command again to go on"
+    if record.staged:
+        state, holder = (
+            "staged: its fleet is warm",
+            f"cut over with: fab release --env={record.env} --version={record.version}",
+        )
     line = (
         f"release  {record.kind.value} of {record.version} by {record.who} since "
         f"{record.started_at:%Y-%m-%d %H:%M:%S}Z, {state}; {holder}"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..plan.fleet import CAPACITY_TAG, Group, Lifecycle, Template
+from ..plan.fleet import CAPACITY_TAG, Group, Lifecycle, Mix, Template
 from ..plan.outcome import Refusal
 from . import ec2
 from .aws import client
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
+
+
+# https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_InstanceRefresh.html
+_REFRESH_ENDED = {"Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,15 @@ class Membership:
 
 
 @dataclass(frozen=True)
+class Hooks:
+    """A group's lifecycle hooks, by the moment that they run at, and the instance refresh that goes on."""
+
+    launching: tuple[str, ...] = ()
+    ending: tuple[str, ...] = ()
+    refresh: str | None = None
+
+
+@dataclass(frozen=True)
 class GroupFacts:
     """A group with its members and the load balancers that it registers them with."""
 
@@ -34,6 +48,7 @@ class GroupFacts:
     target_groups: tuple[str, ...]
     classic: tuple[str, ...]
     subnet_ids: tuple[str, ...]
+    hooks: Hooks
 
 
 def read_group(settings: Settings, last: GroupFacts | None = None) -> GroupFacts:
@@ -49,20 +64,48 @@ def read_group(settings: Settings, last: GroupFacts | None = None) -> GroupFacts
         names = ", ".join(raw["AutoScalingGroupName"] for raw in page["AutoScalingGroups"]) or "none"
         raise Refusal(f"no Auto Scaling group {settings.group!r} (there are: {names}); set headway.release.group")
     raw = answer["AutoScalingGroups"][0]
-    template, image = _template(settings, raw.get("LaunchTemplate"), last)
+    template, image = _template(settings, _specification(raw), last)
     subnet_ids = tuple(subnet for subnet in raw.get("VPCZoneIdentifier", "").split(",") if subnet)
     if last is not None and last.subnet_ids == subnet_ids:
         subnets = last.group.subnets
     else:
         subnets = ec2.read_zones(settings, subnet_ids) if subnet_ids else {}
+    hooks = last.hooks if last is not None else _read_hooks(settings)
     return GroupFacts(
-        group=_group(raw, template, subnets),
+        group=_group(raw, template, subnets, hooks),
         template_image=image,
         members={member["InstanceId"]: _membership(member) for member in raw["Instances"]},
         target_groups=tuple(raw.get("TargetGroupARNs", [])),
         classic=tuple(raw.get("LoadBalancerNames", [])),
         subnet_ids=subnet_ids,
+        hooks=hooks,
     )
+
+
+def _specification(raw: dict[str, Any]) -> dict[str, Any] | None:
+    """Return how a group names its launch template: its own, or the one of its mixed-instances policy."""
+    policy = raw.get("MixedInstancesPolicy") or {}
+    found: dict[str, Any] | None = raw.get("LaunchTemplate") or policy.get("LaunchTemplate", {}).get(
+        "LaunchTemplateSpecification"
+    )
+    return found
+
+
+def _read_hooks(settings: Settings) -> Hooks:
+    """Read what else acts on a group's instances: its lifecycle hooks, and an instance refresh."""
+    autoscaling = client("autoscaling", settings)
+    found = autoscaling.describe_lifecycle_hooks(AutoScalingGroupName=settings.group)["LifecycleHooks"]
+    refreshes = autoscaling.describe_instance_refreshes(AutoScalingGroupName=settings.group, MaxRecords=5)
+    running = [
+        raw["InstanceRefreshId"] for raw in refreshes["InstanceRefreshes"] if raw["Status"] not in _REFRESH_ENDED
+    ]
+
+    def named(transition: str) -> tuple[str, ...]:
+        return tuple(
+            sorted(raw["LifecycleHookName"] for raw in found if raw["LifecycleTransition"].endswith(transition))
+        )
+
+    return Hooks(named("LAUNCHING"), named("TERMINATING"), running[0] if running else None)
 
 
 def _template(
@@ -77,7 +120,7 @@ def _template(
     return ec2.read_template(settings, template_id, pinned)
 
 
-def _group(raw: dict[str, Any], template: Template, subnets: Mapping[str, str]) -> Group:
+def _group(raw: dict[str, Any], template: Template, subnets: Mapping[str, str], hooks: Hooks) -> Group:
     tags = {tag["Key"]: tag["Value"] for tag in raw.get("Tags", [])}
     capacity = tags.get(CAPACITY_TAG, "")
     return Group(
@@ -86,7 +129,7 @@ def _group(raw: dict[str, Any], template: Template, subnets: Mapping[str, str]) 
         max=raw["MaxSize"],
         desired=raw["DesiredCapacity"],
         template=template,
-        pinned=raw.get("LaunchTemplate", {}).get("Version", ""),
+        pinned=(_specification(raw) or {}).get("Version", ""),
         suspended=frozenset(process["ProcessName"] for process in raw.get("SuspendedProcesses", [])),
         subnets=subnets,
         capacity=int(capacity) if capacity.isdigit() else None,
@@ -97,11 +140,37 @@ def _group(raw: dict[str, Any], template: Template, subnets: Mapping[str, str]) 
             for tag in raw.get("Tags", [])
             if tag.get("PropagateAtLaunch") and not tag["Key"].startswith("aws:")
         ),
-        unsupported=_why_unsupported(raw, subnets),
+        unsupported=_why_unsupported(raw, subnets, hooks),
+        mix=_mix(raw.get("MixedInstancesPolicy")),
+        launch_hooks=hooks.launching,
+        end_hooks=hooks.ending,
     )
 
 
-def _why_unsupported(raw: dict[str, Any], subnets: Mapping[str, str]) -> str | None:
+def _mix(policy: dict[str, Any] | None) -> Mix | None:
+    """Read a mixed-instances policy, with the values that AWS takes for those left out.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_InstancesDistribution.html
+    """
+    if not policy:
+        return None
+    distribution = policy.get("InstancesDistribution") or {}
+    return Mix(
+        on_demand_base=int(distribution.get("OnDemandBaseCapacity", 0)),
+        on_demand_percent=int(distribution.get("OnDemandPercentageAboveBaseCapacity", 100)),
+        on_demand_strategy=distribution.get("OnDemandAllocationStrategy") or "prioritized",
+        spot_strategy=distribution.get("SpotAllocationStrategy") or "lowest-price",
+        spot_max_price=distribution.get("SpotMaxPrice") or None,
+        types=json.dumps(policy.get("LaunchTemplate", {}).get("Overrides", []), sort_keys=True),
+    )
+
+
+def _why_unsupported(raw: dict[str, Any], subnets: Mapping[str, str], hooks: Hooks) -> str | None:
+    """Return what a group has that a release cannot handle, with the way out."""
+    return _why_no_template(raw) or _why_mix_unsupported(raw) or _why_in_the_way(raw, subnets, hooks)
+
+
+def _why_no_template(raw: dict[str, Any]) -> str | None:
     name = raw["AutoScalingGroupName"]
     if raw.get("LaunchConfigurationName"):
         return (
@@ -109,10 +178,35 @@ def _why_unsupported(raw: dict[str, Any], subnets: Mapping[str, str]) -> str | N
             "move it to a launch template: "
             "https://docs.aws.amazon.com/autoscaling/ec2/userguide/migrate-to-launch-templates.html"
         )
-    if raw.get("MixedInstancesPolicy"):
-        return f"{name} has a mixed-instances policy, which cannot be released to yet; give it a launch template"
-    if not raw.get("LaunchTemplate"):
-        return f"{name} has no launch template; give it one"
+    return None if _specification(raw) else f"{name} has no launch template; give it one"
+
+
+def _why_mix_unsupported(raw: dict[str, Any]) -> str | None:
+    policy = raw.get("MixedInstancesPolicy") or {}
+    for override in policy.get("LaunchTemplate", {}).get("Overrides", []):
+        which = f"the mixed-instances policy of {raw['AutoScalingGroupName']}"
+        if override.get("LaunchTemplateSpecification"):
+            return f"{which} has a launch template for {override.get('InstanceType')} alone; one must do for all types"
+        if override.get("WeightedCapacity", "1") != "1":
+            return f"{which} weighs {override.get('InstanceType')}; a release counts instances: leave the weights out"
+    return None
+
+
+def _why_in_the_way(raw: dict[str, Any], subnets: Mapping[str, str], hooks: Hooks) -> str | None:
+    name = raw["AutoScalingGroupName"]
+    if raw.get("WarmPoolConfiguration"):
+        return (
+            f"{name} has a warm pool, whose instances keep the old version; delete it for the release: "
+            f"aws autoscaling delete-warm-pool --auto-scaling-group-name {name}"
+        )
+    if hooks.refresh:
+        return (
+            f"{name} is being refreshed ({hooks.refresh}); wait for it, or: "
+            f"aws autoscaling cancel-instance-refresh --auto-scaling-group-name {name}"
+        )
+    for source in raw.get("TrafficSources", []):
+        if source.get("Type") == "vpc-lattice":
+            return f"{name} serves {source['Identifier']} of VPC Lattice, whose health cannot be read; take it out"
     if not subnets:
         return f"{name} names no subnets (VPCZoneIdentifier); set them, so that instances can be started beside it"
     return None
@@ -162,17 +256,29 @@ def exit_standby(settings: Settings, ids: Sequence[str]) -> None:
     client("autoscaling", settings).exit_standby(AutoScalingGroupName=settings.group, InstanceIds=list(ids))
 
 
-def retire_instances(settings: Settings, ids: Iterable[str]) -> None:
-    """Terminate instances in Standby.
+def detach_instances(settings: Settings, ids: Sequence[str]) -> None:
+    """Take instances in Standby out of a group.
 
-    Not by detaching first: that "may cause other instances to terminate unexpectedly"
+    The desired capacity does not count them, so it is left alone: to lower it as well "may cause other instances to
+    terminate unexpectedly"
     (https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-detach-attach-instances.html).
-    The desired capacity does not count them, so it is left alone.
+    """
+    client("autoscaling", settings).detach_instances(
+        AutoScalingGroupName=settings.group, InstanceIds=list(ids), ShouldDecrementDesiredCapacity=False
+    )
+
+
+def retire_instances(settings: Settings, ids: Iterable[str], *, shrink: bool) -> None:
+    """Have a group terminate instances.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_TerminateInstanceInAutoScalingGroup.html
+
+    :param shrink: whether the desired capacity loses their places; it has none for those in Standby.
     """
     autoscaling = client("autoscaling", settings)
     for instance_id in ids:
         autoscaling.terminate_instance_in_auto_scaling_group(
-            InstanceId=instance_id, ShouldDecrementDesiredCapacity=False
+            InstanceId=instance_id, ShouldDecrementDesiredCapacity=shrink
         )
 
 
@@ -183,12 +289,20 @@ def protect_instances(settings: Settings, ids: Sequence[str], protected: bool) -
     )
 
 
-def point_group(settings: Settings, template: Template) -> None:
-    """Make a group launch this template version from now on; what runs is not touched."""
-    client("autoscaling", settings).update_auto_scaling_group(
-        AutoScalingGroupName=settings.group,
-        LaunchTemplate={"LaunchTemplateId": template.id, "Version": template.version},
-    )
+def point_group(settings: Settings, template: Template, *, mixed: bool = False) -> None:
+    """Make a group launch this template version from now on; what runs is not touched.
+
+    :param mixed: whether it names the template in a mixed-instances policy, whose other parts stay as they are.
+    """
+    autoscaling = client("autoscaling", settings)
+    named = {"LaunchTemplateId": template.id, "Version": template.version}
+    if not mixed:
+        autoscaling.update_auto_scaling_group(AutoScalingGroupName=settings.group, LaunchTemplate=named)
+        return
+    answer = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[settings.group])
+    policy = answer["AutoScalingGroups"][0]["MixedInstancesPolicy"]
+    changed = {**policy, "LaunchTemplate": {**policy["LaunchTemplate"], "LaunchTemplateSpecification": named}}
+    autoscaling.update_auto_scaling_group(AutoScalingGroupName=settings.group, MixedInstancesPolicy=changed)
 
 
 def set_size(settings: Settings, *, maximum: int | None = None, desired: int | None = None) -> None:

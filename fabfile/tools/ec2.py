@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..plan.fleet import PROJECT_TAG, RELEASE_TAG, VERSION_TAG, Image, Instance, Lifecycle, Power, Template
+from ..plan.fleet import (
+    LEAVING_TAG,
+    PROJECT_TAG,
+    RELEASE_TAG,
+    STANDBY_TAG,
+    VERSION_TAG,
+    Image,
+    Instance,
+    Lifecycle,
+    Mix,
+    Power,
+    Template,
+)
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
@@ -13,25 +27,29 @@ if TYPE_CHECKING:
 from .aws import client
 
 _IDS_A_CALL = 100
+_PAGE = {"PageSize": 1000}
+# EC2 Auto Scaling's own tag on each instance of a group.
+_GROUP_TAG = "aws:autoscaling:groupName"
 
 
-def read_instances(settings: Settings, ids: Sequence[str], release_id: str | None) -> dict[str, Instance]:
-    """Read instances by id, and those that a release started, in as few calls as the API allows.
+def read_instances(settings: Settings, ids: Sequence[str], tagged: Mapping[str, str]) -> dict[str, Instance]:
+    """Read the group's instances, those with one of some tags, and those asked for by id: a page for a thousand.
 
+    :param ids: those that must be among them; what no tag found is asked for by id.
+    :param tagged: tags to look for, by key.
     :returns: facts by id, without what only the group knows (see :func:`..tools.autoscaling.read_group`); an id that
         EC2 does not know yet, or any more, is left out (eventual consistency:
         https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html).
     """
     found: dict[str, dict[str, Any]] = {}
-    ec2 = client("ec2", settings)
-    pages = ec2.get_paginator("describe_instances")
-    for chunk in _chunks(sorted(ids), _IDS_A_CALL):
+    pages = client("ec2", settings).get_paginator("describe_instances")
+    for key, value in {_GROUP_TAG: settings.group, **tagged}.items():
+        filters = [{"Name": f"tag:{key}", "Values": [value]}]
+        _gather(pages.paginate(Filters=filters, PaginationConfig=_PAGE), found)
+    for chunk in _chunks(sorted(set(ids) - found.keys()), _IDS_A_CALL):
         # A filter answers with what exists; InstanceIds would fail as a whole for one id that is not known yet.
         _gather(pages.paginate(Filters=[{"Name": "instance-id", "Values": chunk}]), found)
-    if release_id:
-        _gather(pages.paginate(Filters=[{"Name": f"tag:{RELEASE_TAG}", "Values": [release_id]}]), found)
-    passing = _read_checks(ec2, [i for i, raw in found.items() if raw["State"]["Name"] == Power.RUNNING.value])
-    return {instance_id: _instance(raw, instance_id in passing) for instance_id, raw in found.items()}
+    return {instance_id: _instance(raw) for instance_id, raw in found.items()}
 
 
 def _gather(pages: Iterable[dict[str, Any]], into: dict[str, dict[str, Any]]) -> None:
@@ -41,16 +59,18 @@ def _gather(pages: Iterable[dict[str, Any]], into: dict[str, dict[str, Any]]) ->
                 into[raw["InstanceId"]] = raw
 
 
-def _read_checks(ec2: Any, ids: list[str]) -> set[str]:
+def read_passing(settings: Settings, ids: Sequence[str]) -> set[str]:
+    """Return the instances among `ids` that pass EC2's own status checks."""
+    ec2 = client("ec2", settings)
     passing: set[str] = set()
-    for chunk in _chunks(ids, _IDS_A_CALL):
+    for chunk in _chunks(sorted(ids), _IDS_A_CALL):
         for status in ec2.describe_instance_status(InstanceIds=chunk)["InstanceStatuses"]:
             if status["InstanceStatus"]["Status"] == "ok" and status["SystemStatus"]["Status"] == "ok":
                 passing.add(status["InstanceId"])
     return passing
 
 
-def _instance(raw: dict[str, Any], checks_pass: bool) -> Instance:
+def _instance(raw: dict[str, Any]) -> Instance:
     tags = {tag["Key"]: tag["Value"] for tag in raw.get("Tags", [])}
     return Instance(
         id=raw["InstanceId"],
@@ -58,16 +78,33 @@ def _instance(raw: dict[str, Any], checks_pass: bool) -> Instance:
         zone=raw.get("Placement", {}).get("AvailabilityZone", ""),
         address=raw.get("PrivateIpAddress", ""),
         power=Power(raw["State"]["Name"]),
-        checks_pass=checks_pass,
+        checks_pass=False,
         lifecycle=Lifecycle.OUTSIDE,
         release=tags.get(RELEASE_TAG),
-        standby=tags.get("headway:standby"),
+        standby=tags.get(STANDBY_TAG),
+        leaving=tags.get(LEAVING_TAG),
+        spot=raw.get("InstanceLifecycle") == "spot",
     )
 
 
-def run_instances(
-    settings: Settings, *, template: Template, count: int, subnet: str, token: str, tags: dict[str, str]
-) -> list[str]:
+@dataclass(frozen=True)
+class Wanted:
+    """Instances to start: how many of which template version, where, under which token, with which tags."""
+
+    template: Template
+    count: int
+    subnet: str
+    token: str
+    tags: dict[str, str]
+
+    @property
+    def tag_specifications(self) -> list[dict[str, Any]]:
+        """The tags as the API takes them."""
+        tags = [{"Key": key, "Value": value} for key, value in self.tags.items()]
+        return [{"ResourceType": "instance", "Tags": tags}]
+
+
+def run_instances(settings: Settings, wanted: Wanted) -> list[str]:
     """Start instances from a template version, all or none, once for each token.
 
     https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html
@@ -75,14 +112,53 @@ def run_instances(
     :returns: their ids.
     """
     answer = client("ec2", settings).run_instances(
-        LaunchTemplate={"LaunchTemplateId": template.id, "Version": template.version},
-        MinCount=count,
-        MaxCount=count,
-        SubnetId=subnet,
-        ClientToken=token,
-        TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]}],
+        LaunchTemplate={"LaunchTemplateId": wanted.template.id, "Version": wanted.template.version},
+        MinCount=wanted.count,
+        MaxCount=wanted.count,
+        SubnetId=wanted.subnet,
+        ClientToken=wanted.token,
+        TagSpecifications=wanted.tag_specifications,
     )
     return [raw["InstanceId"] for raw in answer["Instances"]]
+
+
+def create_fleet(settings: Settings, wanted: Wanted, *, mix: Mix, spot: int) -> tuple[list[str], str]:
+    """Start instances of the types and on the terms of a mixed-instances policy, as many as there is capacity for.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instant-fleet.html
+
+    :param spot: how many of them are spot.
+    :returns: their ids, and why there are fewer, or "".
+    """
+    price = {"MaxPrice": mix.spot_max_price} if mix.spot_max_price else {}
+    types = [_fleet_override(each) for each in json.loads(mix.types)] or [{}]
+    overrides = [
+        {**each, **price, "SubnetId": wanted.subnet, "Priority": float(place)} for place, each in enumerate(types)
+    ]
+    specification = {"LaunchTemplateId": wanted.template.id, "Version": wanted.template.version}
+    answer = client("ec2", settings).create_fleet(
+        Type="instant",
+        ClientToken=wanted.token,
+        LaunchTemplateConfigs=[{"LaunchTemplateSpecification": specification, "Overrides": overrides}],
+        TargetCapacitySpecification={
+            "TotalTargetCapacity": wanted.count,
+            "OnDemandTargetCapacity": wanted.count - spot,
+            "SpotTargetCapacity": spot,
+            "DefaultTargetCapacityType": "on-demand",
+        },
+        OnDemandOptions={"AllocationStrategy": mix.on_demand_strategy},
+        SpotOptions={"AllocationStrategy": mix.spot_strategy},
+        TagSpecifications=wanted.tag_specifications,
+    )
+    ids = [instance_id for raw in answer.get("Instances", []) for instance_id in raw["InstanceIds"]]
+    errors = {f"{raw.get('ErrorCode')}: {raw.get('ErrorMessage')}" for raw in answer.get("Errors", [])}
+    return ids, "; ".join(sorted(errors)) if len(ids) < wanted.count else ""
+
+
+def _fleet_override(override: dict[str, Any]) -> dict[str, Any]:
+    """Take of a group's override what an EC2 Fleet's has as well, by the same names."""
+    names = ("InstanceType", "InstanceRequirements")
+    return {name: override[name] for name in names if name in override}
 
 
 def tag_resources(settings: Settings, ids: Sequence[str], tags: dict[str, str]) -> None:

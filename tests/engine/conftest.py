@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from fabfile.engine.act import Works
 from fabfile.engine.loop import Clock, Result
-from fabfile.engine.operate import Order, operate
+from fabfile.engine.operate import Means, Order, operate
 from fabfile.localcloud.models import Behaviour
 from fabfile.localcloud.simulated import SimulatedCloud, simulated_cloud
 from fabfile.localcloud.world import World, provision_world
 from fabfile.plan.fleet import Facts
 from fabfile.plan.reading import read_settings
-from fabfile.plan.release import Act, Kind, Wait
+from fabfile.plan.release import Act, Kind, Wait, Wish
 from fabfile.plan.settings import Settings
 from fabfile.tools import aws
 from fabfile.tools.s3 import Bucket
@@ -53,6 +54,7 @@ class Operator:
         self.world = world
         self.screen = Listener()
         self.migrated: list[str] = []
+        self.stop: Callable[[], bool] = lambda: False
         self.fewest_serving = 1_000_000
         self.release_settings: dict[str, object] = {
             "state": "s3://state/shop",
@@ -81,15 +83,15 @@ class Operator:
         pools = self.cloud.balancers.pools
         return min((len(self.cloud.balancers.serving(pool)) for pool in pools), default=0)
 
-    def release(self, version: str, kind: Kind = Kind.RELEASE, *, abort: bool = False) -> Result:
-        return operate(
-            self.settings,
-            Order(kind, version, "ann", abort=abort),
-            works=Works(bake=self.world.image_ids.__getitem__, migrate=self.migrated.append),
-            clock=Clock(self.cloud.clock.now, self.cloud.clock.sleep),
-            screen=self.screen,
-            ask=self._ask,
-        )
+    @property
+    def means(self) -> Means:
+        works = Works(bake=self.world.image_ids.__getitem__, migrate=self.migrated.append)
+        clock = Clock(self.cloud.clock.now, self.cloud.clock.sleep)
+        return Means(works=lambda _: works, clock=clock, screen=lambda _: self.screen, ask=self._ask, stop=self.stop)
+
+    def release(self, version: str, kind: Kind = Kind.RELEASE, *, abort: bool = False, **wish: Any) -> Result:
+        order = Order(kind, version, "ann", abort=abort, wish=Wish(**wish), bad=True)
+        return operate(self.settings, order, self.means)
 
     def _ask(self, addresses: Mapping[str, str]) -> dict[str, tuple[bool, str]]:
         answers = {key: self.cloud.hosts.answer(address) for key, address in addresses.items()}

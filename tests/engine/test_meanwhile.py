@@ -10,8 +10,9 @@ import pytest
 from fabfile.engine import observe
 from fabfile.engine.act import Hands
 from fabfile.engine.forecast import foresee
-from fabfile.engine.operate import Order, journal_of, previous_version, serving_version
+from fabfile.engine.operate import Order, journal_of, serving_version
 from fabfile.localcloud.models import Behaviour
+from fabfile.plan.past import previous_version
 from fabfile.plan.release import Done, Ending, Kind, Undone
 from fabfile.tools import autoscaling, health
 
@@ -227,9 +228,9 @@ def test_goes_further_back_with_each_rollback(operator: Operator) -> None:
     operator.release("2.0.0")
     operator.release("2.5.0")
     journal = journal_of(operator.settings)
-    assert previous_version(journal, "2.5.0") == "2.0.0"
+    assert previous_version(journal.history(), "2.5.0") == "2.0.0"
     operator.release("2.0.0", Kind.ROLLBACK)
-    assert previous_version(journal, "2.0.0") == "1.0.0"
+    assert previous_version(journal.history(), "2.0.0") == "1.0.0"
 
 
 def test_knows_from_history_what_serves_when_its_image_is_gone(operator: Operator) -> None:
@@ -240,10 +241,10 @@ def test_knows_from_history_what_serves_when_its_image_is_gone(operator: Operato
     journal = journal_of(operator.settings)
     serving = serving_version(journal, facts)
     assert serving == "2.0.0"
-    assert previous_version(journal, serving) == "1.0.0"
+    assert previous_version(journal.history(), serving) == "1.0.0"
 
 
-@pytest.mark.parametrize("act", ["LaunchInstances", "Attach", "EnterStandby", "Retire"])
+@pytest.mark.parametrize("act", ["LaunchInstances", "Attach", "EnterStandby", "Detach"])
 def test_foresees_what_is_left_of_a_killed_release_and_of_undoing_it(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, act: str
 ) -> None:
@@ -254,6 +255,6 @@ def test_foresees_what_is_left_of_a_killed_release_and_of_undoing_it(
     monkeypatch.setattr(health, "ask_all", lambda addresses, *_: operator._ask(addresses))
     ahead = foresee(operator.settings, Order(Kind.RELEASE, "2.0.0", "ann"), operator.world.image_ids["2.0.0"])
     assert isinstance(ahead.ending, Done)
-    if act != "Retire":
+    if act != "Detach":
         back = foresee(operator.settings, Order(Kind.RELEASE, "", "ann", abort=True), None)
         assert isinstance(back.ending, Undone)

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from fabfile.engine.act import Hands
-from fabfile.engine.operate import journal_of, previous_version
+from fabfile.engine.operate import journal_of
 from fabfile.localcloud.faults import Fault
 from fabfile.localcloud.models import Behaviour
 from fabfile.plan.outcome import Refusal
+from fabfile.plan.past import previous_version
 from fabfile.plan.release import Ending, Kind
 
 from .conftest import Operator
@@ -75,7 +76,7 @@ def test_restores_the_old_fleet_when_the_new_one_turns_sick_behind_the_load_bala
 def test_rolls_back_to_the_version_before(operator: Operator) -> None:
     operator.release("2.0.0")
     journal = journal_of(operator.settings)
-    assert previous_version(journal, "2.0.0") == "1.0.0"
+    assert previous_version(journal.history(), "2.0.0") == "1.0.0"
     result = operator.release("1.0.0", Kind.ROLLBACK)
     assert result.ending is Ending.DONE
     assert operator.carried() == {"1.0.0"}

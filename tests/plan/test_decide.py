@@ -129,7 +129,8 @@ def test_walks_the_whole_road_in_its_order() -> None:
         "Protect",
         "PointGroup",
         "EnterStandby",
-        "Retire",
+        "Detach",
+        "Terminate",
         "Protect",
         "RestoreGroup",
     ]
@@ -201,7 +202,7 @@ def test_gives_no_instance_to_the_group_before_it_answers() -> None:
 
 def test_turns_back_when_a_new_instance_never_answers() -> None:
     look = facts(old(1), old(2), new(1), new(2, answers=False, answer="503 no database"))
-    decision = decide(goal(), record(marks=marked("warm", 601)), look)
+    decision = decide(goal(), record(marks=marked("warm#0", 601)), look)
     assert isinstance(decision, Undo)
     assert "503 no database" in decision.reason
     assert decision.blamed == ("i-new2",)
@@ -231,7 +232,7 @@ def test_counts_no_other_instance_in_place_of_a_sick_one() -> None:
 
 
 def test_says_which_load_balancer_refuses_which_instance_when_it_turns_back() -> None:
-    late = cutover(marks=marked("healthy", 301))
+    late = cutover(marks=marked("healthy#2", 301))
     look = facts(shielded(1), shielded(2), attached(1), attached(2), sick=("i-new2",))
     decision = decide(goal(), late, look)
     assert isinstance(decision, Undo)
@@ -249,7 +250,7 @@ def test_leaves_instances_in_standby_that_somebody_else_put_there() -> None:
     foreign = old(9, lifecycle=Lifecycle.STANDBY, standby=None)
     look = facts(attached(1), attached(2), foreign, template=NEW, pinned="8")
     forecast = foresee(goal(), cutover(), look, drain_s=0)
-    assert not [s for s in forecast.steps if isinstance(s.what, acts.Retire)]
+    assert not [s for s in forecast.steps if isinstance(s.what, acts.Detach)]
 
 
 def test_undoes_to_the_old_fleet_and_removes_only_its_own() -> None:
@@ -260,7 +261,7 @@ def test_undoes_to_the_old_fleet_and_removes_only_its_own() -> None:
         shielded(1), shielded(2), attached(1), attached(2), max=12, desired=4, suspended=frozenset({"AZRebalance"})
     )
     forecast = foresee(goal(), undoing, look, drain_s=0)
-    retired = [s.what.ids for s in forecast.steps if isinstance(s.what, acts.Retire)]
+    retired = [s.what.ids for s in forecast.steps if isinstance(s.what, acts.Detach)]
     assert retired == [("i-new1", "i-new2")]
     assert story(forecast)[-1] == "RestoreGroup"
     assert isinstance(forecast.ending, Undone)
@@ -284,7 +285,7 @@ def test_only_terminates_what_was_never_attached() -> None:
 
 def test_stops_for_a_person_when_only_the_new_fleet_can_serve() -> None:
     stuck = record(
-        prepared=True, raised_max=12, attached=("i-new1", "i-new2"), undo="alarm", marks=marked("undo healthy", 301)
+        prepared=True, raised_max=12, attached=("i-new1", "i-new2"), undo="alarm", marks=marked("undo healthy#2", 301)
     )
     look = facts(shielded(1), shielded(2), attached(1), attached(2), sick=("i-old1", "i-old2"))
     assert isinstance(decide(goal(), stuck, look), Stuck)
@@ -292,7 +293,7 @@ def test_stops_for_a_person_when_only_the_new_fleet_can_serve() -> None:
 
 def test_removes_a_new_fleet_that_serves_nobody_even_if_the_old_one_is_sick() -> None:
     late = record(
-        prepared=True, raised_max=12, attached=("i-new1", "i-new2"), undo="sick", marks=marked("undo healthy", 301)
+        prepared=True, raised_max=12, attached=("i-new1", "i-new2"), undo="sick", marks=marked("undo healthy#2", 301)
     )
     look = facts(shielded(1), shielded(2), attached(1), attached(2), sick=("i-old1", "i-new1", "i-new2"), desired=4)
     assert isinstance(decide(goal(), late, look), acts.EnterStandby)
@@ -301,7 +302,7 @@ def test_removes_a_new_fleet_that_serves_nobody_even_if_the_old_one_is_sick() ->
 def test_keeps_the_previous_fleet_in_standby_when_asked() -> None:
     look = facts(old(1), old(2))
     forecast = foresee(goal(keep_previous=True), start(look), look, drain_s=0)
-    assert "Retire" not in story(forecast)
+    assert "Detach" not in story(forecast)
     assert isinstance(forecast.ending, Done)
 
 
@@ -320,7 +321,7 @@ def test_returns_a_warm_fleet_to_standby_when_its_rollback_is_undone() -> None:
     look = facts(shielded(1), shielded(2), *warm)
     names = story(foresee(goal(), undoing, look, drain_s=0))
     assert "EnterStandby" in names
-    assert "Retire" not in names
+    assert "Detach" not in names
 
 
 def test_leaves_a_maximum_alone_that_somebody_changed_meanwhile() -> None:
@@ -334,7 +335,7 @@ def test_never_turns_back_once_old_instances_were_let_go() -> None:
         prepared=True,
         raised_max=12,
         attached=("i-new1", "i-new2"),
-        marks=(*marked("committed", 10), *marked("steady", 999)),
+        marks=(*marked("committed", 10), *marked("steady#2", 999)),
     )
     look = facts(attached(1), attached(2), sick=("i-new1",), template=NEW, pinned="8")
     assert not isinstance(decide(goal(), committed, look), Undo)

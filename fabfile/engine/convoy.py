@@ -1,0 +1,203 @@
+"""Several groups released as one: each by its own loop, in turns, and all put back if one fails.
+
+Gates keep them together. No group serves the new version before all of them are warm, one follows another only once
+that one has proven itself, and none lets its old instances go before all serve: until then all of them can go back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from ..plan.fleet import Gate
+from ..plan.outcome import NotRestored, Refusal
+from ..plan.release import Ending, Record, Wait
+from .loop import Clock, Company, Loop, Result
+from .operate import Errand, Means, Order, locked, operate
+
+if TYPE_CHECKING:
+    from ..plan.settings import Settings
+
+
+def groups_of(settings: Settings) -> list[Settings]:
+    """Return the settings of each group of an env, in the order that they are released in."""
+    release = settings.release
+    if not release.groups:
+        return [settings]
+    return [
+        settings.model_copy(
+            update={
+                "region": place.region or settings.region,
+                "release": release.model_copy(update={"group": place.group, "groups": {}}),
+            }
+        )
+        for place in release.groups.values()
+    ]
+
+
+def operate_all(settings: Settings, order: Order, means: Means) -> list[Result]:
+    """Carry an order out in all groups of an env, or go on with it where another process left off.
+
+    :raises Refusal: nothing was touched in any group.
+    :raises NotRestored: a group could not be put back, or another process took over; the others are as they were.
+    """
+    groups = groups_of(settings)
+    if len(groups) == 1:
+        return [operate(groups[0], order, means)]
+    with ExitStack() as stack:
+        # All take the locks in the same order, so that two convoys never wait for each other.
+        locks = {each.group: stack.enter_context(locked(each, order, means)) for each in sorted(groups, key=_group)}
+        errands = [Errand(each, order, means, locks[each.group]) for each in groups]
+        for errand in errands:
+            errand.clear_the_way()
+        begun = _begin(errands, order)
+        convoy = Convoy(means.clock, together=settings.release.together)
+        for each, errand, start in zip(groups, errands, begun, strict=True):
+            if isinstance(start, Result):
+                convoy.join_ended(each.group, start)
+            elif start is not None:
+                company = convoy.company(each.group, order, means)
+                convoy.join(each.group, errand.loop(errand.write(start), company), start)
+        return convoy.run()
+
+
+def _group(settings: Settings) -> str:
+    return settings.group
+
+
+def _begin(errands: Sequence[Errand], order: Order) -> list[Record | Result | None]:
+    """Begin in every group, or refuse before any is touched. To put back concerns those alone that have begun."""
+    begun: list[Record | Result | None] = []
+    refused: Refusal | None = None
+    for errand in errands:
+        try:
+            begun.append(errand.foresee())
+        except Refusal as refusal:
+            if not order.abort:
+                raise
+            refused = refusal
+            begun.append(None)
+    if refused is not None and not any(begun):
+        raise refused
+    return begun
+
+
+@dataclass
+class Traveller:
+    """One group on its way."""
+
+    group: str
+    loop: Loop | None
+    steps: Generator[float, None, Result] | None
+    due: datetime
+    reached: set[Gate] = field(default_factory=set)
+    result: Result | None = None
+    failure: NotRestored | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the others must turn back as well, or None."""
+        if self.failure is not None:
+            return str(self.failure)
+        if self.result is not None:
+            return self.result.why if self.result.ending in (Ending.RESTORED, Ending.NOT_RESTORED) else None
+        return self.loop.record.undo if self.loop and self.loop.record else None
+
+    def note(self) -> None:
+        """Remember which gate it stands at: what opens one for the others stays open."""
+        decision = self.loop.decision if self.loop else None
+        if isinstance(decision, Wait):
+            self.reached |= {gate for gate in Gate if decision.name == f"gate {gate.value}"}
+        record = self.loop.record if self.loop else None
+        if record is not None and (record.attached or record.recalled):
+            self.reached.add(Gate.CUTOVER)
+
+
+class Convoy:
+    """Groups that are released as one."""
+
+    def __init__(self, clock: Clock, *, together: bool) -> None:
+        self._clock = clock
+        self._together = together
+        self._travellers: dict[str, Traveller] = {}
+
+    def join(self, group: str, loop: Loop, record: Record) -> None:
+        """Take a group along."""
+        self._travellers[group] = Traveller(group, loop, loop.steps(record), self._clock.now())
+
+    def join_ended(self, group: str, result: Result) -> None:
+        """Take a group along that has nothing left to do."""
+        self._travellers[group] = Traveller(group, None, None, self._clock.now(), set(Gate), result)
+
+    def company(self, group: str, order: Order, means: Means) -> Company:
+        """Return the world around the loop of one group."""
+        return Company(
+            stop=means.stop,
+            shut=lambda: self._shut(group),
+            called_off=lambda: self._called_off(group),
+            link=order.link,
+        )
+
+    def run(self) -> list[Result]:
+        """Let the groups take turns until each has ended.
+
+        :raises NotRestored: one of them could not go on.
+        """
+        while going := [each for each in self._travellers.values() if each.steps and not self._is_over(each)]:
+            turn = min(going, key=lambda each: each.due)
+            wait_s = (turn.due - self._clock.now()).total_seconds()
+            if wait_s > 0:
+                self._clock.sleep(wait_s)
+            self._step(turn)
+        failures = [f"{each.group}: {each.failure}" for each in self._travellers.values() if each.failure]
+        if failures:
+            raise NotRestored("; ".join(failures))
+        return [each.result for each in self._travellers.values() if each.result]
+
+    @staticmethod
+    def _is_over(traveller: Traveller) -> bool:
+        return traveller.result is not None or traveller.failure is not None
+
+    def _step(self, traveller: Traveller) -> None:
+        assert traveller.steps is not None  # noqa: S101 - run() asks only those that go on
+        try:
+            pause_s = next(traveller.steps)
+        except StopIteration as end:
+            traveller.result = end.value
+            if end.value.ending is Ending.DONE:
+                traveller.reached = set(Gate)
+            return
+        except NotRestored as failure:
+            traveller.failure = failure
+            return
+        traveller.note()
+        traveller.due = self._clock.now() + timedelta(seconds=pause_s)
+
+    def _shut(self, group: str) -> Mapping[Gate, str]:
+        """Name the gates that are not open for a group, with what it waits for."""
+        shut: dict[Gate, str] = {}
+        others = [each for each in self._travellers.values() if each.group != group]
+        serving = [each.group for each in others if Gate.COMMIT not in each.reached]
+        if serving:
+            shut[Gate.COMMIT] = f"{', '.join(serving)} to serve the new version"
+        cold = [each.group for each in others if Gate.CUTOVER not in each.reached]
+        ahead = [each.group for each in self._ahead_of(group) if Gate.COMMIT not in each.reached]
+        if cold:
+            shut[Gate.CUTOVER] = f"{', '.join(cold)} to be warm"
+        elif ahead and not self._together:
+            shut[Gate.CUTOVER] = f"{', '.join(ahead)} to be cut over first"
+        return shut
+
+    def _ahead_of(self, group: str) -> list[Traveller]:
+        names = list(self._travellers)
+        return [self._travellers[name] for name in names[: names.index(group)]]
+
+    def _called_off(self, group: str) -> str | None:
+        """Return why a group must turn back because of another one, or None."""
+        for each in self._travellers.values():
+            if each.group != group and (trouble := each.trouble):
+                return f"{each.group} failed: {trouble}"
+        return None

@@ -1,0 +1,159 @@
+"""From the first new instance that serves to the last old one that does not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from .fleet import Facts, Gate, Lifecycle, holds
+from .ledger import demand
+from .release import (
+    HEALTH,
+    IDS_A_CALL,
+    PROTECTED_A_CALL,
+    Act,
+    Attach,
+    Decision,
+    Drop,
+    EnterStandby,
+    Goal,
+    PointGroup,
+    PrepareGroup,
+    Protect,
+    Record,
+    Resize,
+    Wait,
+)
+from .sides import Side, is_committed, is_settled
+from .waiting import give_up, is_over, wait_for, why_unhealthy
+from .wording import counted
+
+PAUSED = frozenset({"AZRebalance"})
+
+
+def room(record: Record, facts: Facts, more: int) -> Act | None:
+    """Make room for more instances and pause what would work against us: before anything is moved into the group."""
+    group = facts.group
+    if not record.prepared:
+        return PrepareGroup(max=group.max + more, pause=PAUSED - group.suspended)
+    # Autoscaling grew into the room meanwhile, or we died before the call that we had written down.
+    short, awake = group.desired + more > group.max, record.paused - group.suspended
+    if short or awake:
+        return PrepareGroup(max=max(group.max, group.desired + more), pause=awake)
+    return None
+
+
+def protect(side: Side, record: Record) -> Act | None:
+    """Shield both fleets from scale-in while the traffic moves: half the load on each is no reason to shrink."""
+    moving = side.outside or any(i.lifecycle is Lifecycle.IN_SERVICE for i in side.leave)
+    if not record.prepared or not moving:
+        return None
+    ids = [i.id for i in (*side.stay, *side.leave) if i.lifecycle is Lifecycle.IN_SERVICE and not i.protected]
+    return Protect(tuple(ids[:PROTECTED_A_CALL]), protected=True) if ids else None
+
+
+def attach(side: Side, goal: Goal, record: Record, facts: Facts) -> Act | None:
+    """Hand new instances to the group: the canary alone first."""
+    ready = [i.id for i in side.outside if i.is_warm]
+    if not is_proven(side, goal, record, facts):
+        ready = ready[: max(goal.canary - sum(i.in_group for i in side.active), 0)]
+    return Attach(tuple(ready[:IDS_A_CALL])) if ready else None
+
+
+def healthy(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:
+    """Wait until these ids, not a number of them, are healthy in every load balancer, several reads in a row."""
+    if is_settled(side, record):
+        return None
+    active = [i for i in side.active if i.in_group] if side.forward else list(side.active)
+    ids = [i.id for i in active]
+    if not ids or holds(facts, goal.confirmations, lambda look: all(look.healthy_everywhere(i) for i in ids)):
+        return None
+    sick = [i for i in active if not facts.healthy_everywhere(i.id)]
+    moving = any(i.lifecycle is not Lifecycle.IN_SERVICE for i in side.leave)
+    name = f"{'' if side.forward else 'undo '}{'steady' if moving else 'healthy'}"
+    what = f"{len(ids) - len(sick)} of {len(ids)} instances healthy in every load balancer"
+    wait = wait_for(what, name, goal.healthy_within_s, record, facts, sick)
+    if not is_over(wait, facts):
+        return wait
+    if not side.forward and not any(facts.healthy_everywhere(i.id) for i in side.leave):
+        return None
+    reasons = "; ".join(why_unhealthy(i, facts) for i in sick[:3]) or "it came and went"
+    return give_up(side, f"not healthy within {goal.healthy_within_s:g} s: {reasons}", sick, HEALTH)
+
+
+def is_proven(side: Side, goal: Goal, record: Record, facts: Facts) -> bool:
+    """Whether the canary has served as long as it was to, or there is none."""
+    if not side.forward or not goal.canary or is_committed(record):
+        return True
+    since = record.mark("canary")
+    passed = since is not None and facts.at >= since + timedelta(seconds=goal.canary_s)
+    return passed or sum(i.in_group for i in side.active) > goal.canary
+
+
+def canary(side: Side, goal: Goal, record: Record, facts: Facts) -> Wait | None:
+    """Watch the first new instances serve beside the whole old fleet; trouble is seen before this is asked."""
+    if is_proven(side, goal, record, facts):
+        return None
+    since = record.mark("canary") or facts.at
+    wake = since + timedelta(seconds=goal.canary_s)
+    number = counted(sum(i.in_group for i in side.active), "instance")
+    return Wait(f"{number} of {record.version} to serve for {goal.canary_s:g} s", since, None, "canary", wake=wake)
+
+
+def point(side: Side, facts: Facts) -> Act | None:
+    """Have autoscaling launch what stays."""
+    if facts.group.template == side.template:
+        return None
+    return PointGroup(side.template, mixed=facts.group.mix is not None)
+
+
+def stand_by(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:
+    """Take leaving instances out of the load balancers, as many as are replaced, and wait until they are drained."""
+    serving = [i for i in side.leave if i.lifecycle is Lifecycle.IN_SERVICE]
+    if side.forward and not is_committed(record):
+        replaced = sum(i.in_group for i in side.active) + len(serving) - demand(record, facts)
+        serving = serving[: max(replaced, 0)]
+    if serving:
+        return _standing(facts, len(serving)) or EnterStandby(tuple(i.id for i in serving[:IDS_A_CALL]), record.id)
+    on_their_way = [
+        i
+        for i in side.leave
+        if i.lifecycle in (Lifecycle.PENDING, Lifecycle.ENTERING_STANDBY, Lifecycle.IN_SERVICE)
+        or (i.lifecycle is Lifecycle.STANDBY and not facts.out_everywhere(i.id))
+    ]
+    if not on_their_way:
+        return None
+    what = f"{counted(len(on_their_way), 'instance')} to finish requests"
+    name = "drain" if side.forward else "undo drain"
+    wait = wait_for(what, name, goal.drain_within_s, record, facts, on_their_way)
+    if not is_over(wait, facts):
+        return wait
+    pending = tuple(i.id for i in on_their_way if i.lifecycle is Lifecycle.PENDING)
+    if pending:
+        return Drop(pending[:1], shrink=facts.group.desired > facts.group.min)
+    first = on_their_way[0]
+    return give_up(side, f"{first.id} did not leave the load balancers within {goal.drain_within_s:g} s", on_their_way)
+
+
+def _standing(facts: Facts, leaving: int) -> Act | None:
+    """Let the desired capacity say what is in service, where a policy lowered it and no instance could follow.
+
+    EnterStandby may not take it below the minimum
+    (https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_EnterStandby.html).
+    """
+    counted_in = (Lifecycle.IN_SERVICE, Lifecycle.PENDING)
+    there = min(sum(i.alive and i.lifecycle in counted_in for i in facts.instances.values()), facts.group.max)
+    low = facts.group.desired - min(leaving, IDS_A_CALL) < facts.group.min
+    return Resize(there) if low and there > facts.group.desired else None
+
+
+def soak(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:
+    """Watch the new fleet with the old one still warm; trouble is seen before this is asked."""
+    if not side.forward or is_committed(record):
+        return None
+    since = record.mark("soak") or facts.at
+    wake = since + timedelta(seconds=goal.soak_s)
+    if goal.soak_s and side.leave and facts.at < wake:
+        return Wait(f"the new fleet to serve for {goal.soak_s:g} s", since, None, "soak", wake=wake)
+    if shut := facts.shut.get(Gate.COMMIT):
+        return Wait(shut, facts.at, None, f"gate {Gate.COMMIT.value}")
+    return None

@@ -1,0 +1,46 @@
+"""Waiting and giving up, as every part of the road does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from .fleet import Facts, Health, Instance
+from .release import Record, Stuck, Undo, Wait
+from .sides import Side
+
+
+def wait_for(what: str, name: str, within_s: float, record: Record, facts: Facts, pending: Iterable[Instance]) -> Wait:
+    """Wait for instances, with new patience whenever the release has come further.
+
+    :param name: what kind of wait it is.
+    :param within_s: seconds from its beginning until it counts as failed.
+    """
+    come = len(record.attached) + len(record.recalled) + len(record.rested)
+    mark = f"{name}#{come}"
+    since: datetime = record.mark(mark) or facts.at
+    return Wait(what, since, since + timedelta(seconds=within_s), mark, tuple(i.id for i in pending))
+
+
+def is_over(wait: Wait, facts: Facts) -> bool:
+    """Whether a wait has lasted as long as it may."""
+    return wait.until is not None and facts.at >= wait.until
+
+
+def give_up(side: Side, reason: str, blamed: Iterable[Instance], cause: str = "") -> Undo | Stuck:
+    """Turn back; on the way back already there is no other way than to ask a person."""
+    ids = tuple(i.id for i in blamed)
+    return Undo(reason, ids, cause) if side.forward else Stuck(reason, ids)
+
+
+def why_unhealthy(instance: Instance, facts: Facts) -> str:
+    """Say in one phrase which load balancer does not have an instance healthy, and its reason."""
+    for balancer in facts.balancers:
+        registration = balancer.registrations.get(instance.id)
+        health = balancer.health_of(instance.id)
+        if health is not Health.HEALTHY:
+            detail = (
+                f" ({registration.reason}: {registration.description})" if registration and registration.reason else ""
+            )
+            return f"{instance.id} is {health.value} in {balancer.name}{detail}"
+    return f"{instance.id} is {instance.lifecycle.value} in {facts.group.name}"
