@@ -41,7 +41,7 @@ FACTS = Facts(NOW, GROUP, {}, (), {}, "ami-1")
             acts.Retire(tuple(f"i-{n}" for n in range(1, 7))),
             "retire 6 instances: i-1 i-2 i-3 i-4 and 2 more",
         ),
-        (acts.Terminate(("i-1",)), "terminate 1 instance that never served: i-1"),
+        (acts.Terminate(("i-1",)), "terminate 1 instance: i-1"),
         (acts.RestoreGroup(4, frozenset({"AZRebalance"})), "put shop-prod back: maximum 4, resume AZRebalance"),
         (acts.Resize(3), "set shop-prod's desired capacity to what is there: 2 to 3"),
         (acts.Untag(("i-1",)), "forget that 1 instance in service were in Standby: i-1"),
