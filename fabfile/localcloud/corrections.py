@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import moto.autoscaling.models as moto_autoscaling
+import moto.cloudwatch.models as moto_cloudwatch
 import moto.core.responses as moto_responses
-import moto.core.serialize as moto_serialize
 import moto.ec2.models as moto_ec2
 import moto.ec2.models.amis as moto_amis
+import moto.ec2.models.elastic_block_store as moto_volumes
 import moto.ec2.models.instances as moto_instances
 import moto.ec2.models.key_pairs as moto_key_pairs
 import moto.ec2.models.launch_templates as moto_launch_templates
@@ -20,13 +19,13 @@ import moto.s3.models as moto_s3
 import moto.ssm.models as moto_ssm
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.botocore_stubber import BotocoreStubber
-from moto.core.utils import method_names_from_class
+from moto.ec2.responses.fleets import Fleets
 from moto.ec2.responses.general import General
 from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.elb.responses import ELBResponse
 
-from . import classic, group_answers, hook_answers, images, instances, quicker, targets, templates
+from . import classic, fleets, group_answers, hook_answers, images, instances, quicker, targets, templates
 from .group_rules import GroupRules
 from .groups import Group
 from .instances import Instance, InstanceRules
@@ -36,7 +35,18 @@ if TYPE_CHECKING:
     from .cloud import Cloud
 
 ABSENT = object()  # stands for what moto does not have
-CLOCKED = (moto_instances, moto_amis, moto_launch_templates, moto_key_pairs, moto_s3, moto_ssm, moto_responses)
+CLOCKED = (
+    moto_instances,
+    moto_amis,
+    moto_volumes,
+    moto_launch_templates,
+    moto_key_pairs,
+    moto_autoscaling,
+    moto_cloudwatch,
+    moto_s3,
+    moto_ssm,
+    moto_responses,
+)
 
 
 class Ec2Rules(InstanceRules, images.ImageRules):
@@ -56,10 +66,10 @@ def swaps(cloud: Cloud) -> list[tuple[Any, str, Any]]:
         (moto_autoscaling, "FakeAutoScalingGroup", Group),
         (BotocoreStubber, "__call__", answering(cloud)),
         *((module, "utcnow", cloud.utcnow) for module in CLOCKED),
-        (moto_serialize.XFormedAttributePicker, "__call__", quicker.pick),
-        (moto_serialize, "xmltodict", SimpleNamespace(unparse=quicker.write_xml)),
-        (moto_responses, "method_names_from_class", cache(method_names_from_class)),
+        (moto_elbv2, "iso_8601_datetime_with_milliseconds", lambda: f"{cloud.utcnow().isoformat('T', 'milliseconds')}Z"),
+        *quicker.swaps(),
         *((InstanceResponse, each.__name__, each) for each in (instances.run_instances,)),
+        (Fleets, "create_fleet", fleets.create_fleet),
         *((General, each.__name__, each) for each in (instances.get_console_output,)),
         *(
             (LaunchTemplates, each.__name__, each)

@@ -15,6 +15,7 @@ from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
 from moto.autoscaling.models import ASG_NAME_TAG, AutoScalingBackend, FakeAutoScalingGroup
 from moto.ec2.exceptions import EC2ClientError
 
+from . import mixed
 from .activities import Activity
 from .groups import COUNTED, Group, Member
 from .instances import Instance, InstanceRules
@@ -63,6 +64,7 @@ class GroupRules(AutoScalingBackend):
         desired = kwargs["desired_capacity"]
         _refuse_sizes(kwargs["min_size"], kwargs["max_size"], desired)
         self._refuse_template(kwargs["launch_template"])
+        kwargs["mixed_instances_policy"] = self._whole_policy(kwargs, None)
         grace_s = kwargs["health_check_period"]
         super().create_auto_scaling_group(name, *args, **kwargs)
         group = self.group(name)
@@ -74,13 +76,15 @@ class GroupRules(AutoScalingBackend):
 
     def update_auto_scaling_group(self, name: str, *args: Any, **kwargs: Any) -> FakeAutoScalingGroup:
         """Change a group, or nothing of it."""
-        sizes = self.group(name).sizes
+        group = self.group(name)
+        sizes = group.sizes
         _refuse_sizes(
             sizes.smallest if kwargs["min_size"] is None else kwargs["min_size"],
             sizes.largest if kwargs["max_size"] is None else kwargs["max_size"],
             kwargs["desired_capacity"],
         )
         self._refuse_template(kwargs["launch_template"])
+        kwargs["mixed_instances_policy"] = self._whole_policy(kwargs, group.mixed_instances_policy)
         return super().update_auto_scaling_group(name, *args, **kwargs)
 
     def set_desired_capacity(self, group_name: str, desired_capacity: int | None) -> None:
@@ -329,6 +333,20 @@ class GroupRules(AutoScalingBackend):
             progress=50,
         )
         return member.activity
+
+    def _whole_policy(self, given: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Make a mixed-instances policy whole; None where a request has none."""
+        policy = given["mixed_instances_policy"]
+        if not policy:
+            return None
+        if given["launch_template"] or given["launch_config_name"]:
+            raise ValidationError(
+                "Valid requests must contain either LaunchTemplate, LaunchConfigurationName or MixedInstancesPolicy "
+                "parameter."
+            )
+        whole = mixed.complete(policy, before, self.ec2_backend)
+        self._refuse_template(mixed.identify(whole["LaunchTemplate"]["LaunchTemplateSpecification"]))
+        return whole
 
     def _refuse_template(self, given: dict[str, Any] | None) -> None:
         """Raise Auto Scaling's error for a template that cannot be launched."""

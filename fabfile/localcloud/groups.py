@@ -11,6 +11,7 @@ from moto.autoscaling.models import FakeAutoScalingGroup, InstanceState
 
 from .activities import Activity, Log
 from .instances import Instance
+from .mixed import ON_DEMAND, SPOT, identify
 
 if TYPE_CHECKING:
     from moto.ec2.models.launch_templates import LaunchTemplateVersion
@@ -73,6 +74,11 @@ class Member(InstanceState):
         return self.from_template
 
     @property
+    def lifecycle(self) -> str:
+        """On which terms it runs: ``spot`` or ``on-demand``."""
+        return SPOT if self.machine.lifecycle == SPOT else ON_DEMAND
+
+    @property
     def version(self) -> int:
         """Number of the template version it was launched from; 0 when that is unknown."""
         return int(self.from_template["Version"]) if self.from_template else 0
@@ -130,6 +136,11 @@ class Group(FakeAutoScalingGroup):
         """Ignore: members come and go in :mod:`.scaling` alone."""
 
     @property
+    def launch_template(self) -> dict[str, Any] | None:
+        """The template, where it is the group's own and not its mixed-instances policy's."""
+        return None if self.mixed_instances_policy else super().launch_template
+
+    @property
     def suspended_processes(self) -> list[dict[str, str]]:
         """Suspended processes with the reason that Auto Scaling gives."""
         return [{"ProcessName": name, "SuspensionReason": why} for name, why in sorted(self._suspended.items())]
@@ -172,6 +183,16 @@ class Group(FakeAutoScalingGroup):
         classic = [backend.elb_backend.load_balancers.get(name) for name in self.load_balancer_names]
         found: list[Any] = [each for each in (*groups, *classic) if each is not None]
         return [Balancer(each.registry, int(each.port), each.delay_s, each.vpc_id or "") for each in found]
+
+    def _set_launch_configuration(
+        self, launch_config_name: str, launch_template: Any, mixed_instances_policy: Any
+    ) -> None:
+        """Follow a template, or the one of a policy, which moto takes by its id alone."""
+        policy = mixed_instances_policy
+        if policy and not launch_template:
+            specification = identify(policy["LaunchTemplate"]["LaunchTemplateSpecification"])
+            policy = {"LaunchTemplate": {"LaunchTemplateSpecification": specification}}
+        super()._set_launch_configuration(launch_config_name, launch_template, policy)
 
     def pinned_version(self) -> LaunchTemplateVersion | None:
         """Return the template version that the group launches."""

@@ -8,7 +8,7 @@ from moto.core.responses import ActionResult, EmptyResult
 
 from . import hooks
 from .group_rules import GroupRules
-from .groups import Group
+from .groups import Group, Member
 
 FIELDS = {
     "LifecycleTransition": "lifecycle_transition",
@@ -63,7 +63,7 @@ def record_lifecycle_action_heartbeat(self: AutoScalingResponse) -> ActionResult
     return EmptyResult()
 
 
-def _waiting(response: AutoScalingResponse) -> tuple[hooks.Member, hooks.Waiting]:
+def _waiting(response: AutoScalingResponse) -> tuple[Member, hooks.Waiting]:
     return hooks.find(
         _group(response),
         response._get_param("LifecycleHookName"),

@@ -15,7 +15,7 @@ from moto.autoscaling.models import ASG_NAME_TAG
 from . import hooks
 from .group_rules import GroupRules
 from .groups import Group, Member
-from .scaling_choice import back_off, choose_victim, launch, subnets
+from .scaling_choice import back_off, choose_victims, launch, subnets
 from .scaling_health import judge
 from .schedule import run_due_actions
 
@@ -184,20 +184,15 @@ def _replace_unhealthy(rules: GroupRules, group: Group) -> None:
 def _meet_desired_capacity(rules: GroupRules, group: Group) -> None:
     missing = group.sizes.desired + (1 if group.rebalancing else 0) - len(group.counted())
     if missing > 0 and group.allows("Launch") and rules.cloud.time_s() >= group.retry_at_s:
-        for _ in range(missing):
-            if not launch(rules, group):
-                break
+        launch(rules, group, missing)
     elif missing < 0 and group.allows("Terminate"):
-        for _ in range(-missing):
-            victim = choose_victim(group)
-            if victim is None:
-                break
-            size = len(group.counted())
+        size = len(group.counted())
+        for number, victim in enumerate(choose_victims(group, -missing)):
             rules.terminate_member(
                 group,
                 victim,
                 "in response to a difference between desired and actual capacity, shrinking the capacity from "
-                f"{size} to {size - 1}",
+                f"{size - number} to {size - number - 1}",
             )
 
 

@@ -9,6 +9,7 @@ termination policies
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from moto.autoscaling.models import ASG_NAME_TAG
 from moto.ec2.exceptions import EC2ClientError
@@ -16,31 +17,46 @@ from moto.ec2.exceptions import EC2ClientError
 from .group_rules import GroupRules
 from .groups import Group, Member
 from .instances import Instance
+from .mixed import SPOT, Purchase, next_purchase, terms_to_shrink
 
 RETRY_S = 15.0
 LONGEST_RETRY_S = 300.0
 
 
-def launch(rules: GroupRules, group: Group) -> bool:
-    """Launch one instance, in the zone that has fewest and has capacity; tell whether that went well."""
-    crowd = Counter(member.availability_zone for member in group.counted())
-    size = len(group.counted())
+def launch(rules: GroupRules, group: Group, count: int) -> None:
+    """Launch instances one by one, each in the zone that has fewest and has capacity, until one fails."""
+    members = group.counted()
+    crowd = Counter(member.availability_zone for member in members)
+    places = subnets(rules, group)
+    for _ in range(count):
+        member = _launch_one(rules, group, members, sorted(places, key=lambda each: (crowd[each], each)), places)
+        if member is None:
+            back_off(rules, group)
+            return
+        crowd[member.availability_zone] += 1
+        members.append(member)
+        group.join(member)
+
+
+def _launch_one(
+    rules: GroupRules, group: Group, members: list[Member], zones: list[str], places: dict[str, str | None]
+) -> Member | None:
     error = "the group has no subnet"
-    for zone in sorted(subnets(rules, group), key=lambda each: (crowd[each], each)):
+    purchase = next_purchase(group, members)
+    for zone in zones:
         try:
-            instance = _run(rules, group, zone)
+            instance = _run(rules, group, purchase, zone, places[zone])
         except EC2ClientError as refused:
             error = refused.message
             continue
-        activity = group.log.begin(f"Launching a new EC2 instance: {instance.id}", _why_launched(size), zone=zone)
+        why = _why_launched(len(members))
+        activity = group.log.begin(f"Launching a new EC2 instance: {instance.id}", why, zone=zone)
         member = Member(group, instance, activity)
         member.runs_launch_hooks = True
-        group.join(member)
-        return True
-    failed = group.log.begin("Launching a new EC2 instance", _why_launched(size))
+        return member
+    failed = group.log.begin("Launching a new EC2 instance", _why_launched(len(members)))
     group.log.end(failed, "Failed", f"{error.rstrip('.')}. Launching EC2 instance failed.")
-    back_off(rules, group)
-    return False
+    return None
 
 
 def back_off(rules: GroupRules, group: Group) -> None:
@@ -49,19 +65,39 @@ def back_off(rules: GroupRules, group: Group) -> None:
     group.failures += 1
 
 
-def choose_victim(group: Group) -> Member | None:
-    """Choose who goes: the zone with most instances, there by the policies; None when all are protected."""
+def choose_victims(group: Group, count: int) -> Iterator[Member]:
+    """Choose who goes, one after another; fewer where all others are protected.
+
+    Of the zone with most instances, of the terms of which there are too many, there by the policies.
+    """
     counted = group.counted()
     crowd = Counter(member.availability_zone for member in counted)
-    candidates = [member for member in counted if not member.protected_from_scale_in]
-    if not candidates:
-        return None
-    fullest = max(crowd[member.availability_zone] for member in candidates)
     policies = [*(group.termination_policies or []), "Default"]
-    return min(
-        (member for member in candidates if crowd[member.availability_zone] == fullest),
+    candidates = sorted(
+        (member for member in counted if not member.protected_from_scale_in),
         key=lambda member: [_rank(policy, group, member) for policy in policies],
+        reverse=True,
     )
+    queues: dict[str | None, list[Member]] = {}
+    for member in candidates:
+        queues.setdefault(member.availability_zone, []).append(member)
+    for _ in range(count):
+        zones = [zone for zone, queue in queues.items() if queue]
+        if not zones:
+            return
+        fullest = max(crowd[zone] for zone in zones)
+        heads = [_pick(group, counted, queues[zone]) for zone in zones if crowd[zone] == fullest]
+        victim = min(heads, key=lambda member: [_rank(policy, group, member) for policy in policies])
+        queues[victim.availability_zone].remove(victim)
+        crowd[victim.availability_zone] -= 1
+        if group.mixed_instances_policy:
+            counted.remove(victim)
+        yield victim
+
+
+def _pick(group: Group, counted: list[Member], queue: list[Member]) -> Member:
+    terms = terms_to_shrink(group, counted)
+    return next((member for member in reversed(queue) if terms in (None, member.lifecycle)), queue[-1])
 
 
 def subnets(rules: GroupRules, group: Group) -> dict[str, str | None]:
@@ -93,22 +129,24 @@ def _why_launched(size: int) -> str:
     )
 
 
-def _run(rules: GroupRules, group: Group, zone: str) -> Instance:
-    version = group.pinned_version()
+def _run(rules: GroupRules, group: Group, purchase: Purchase, zone: str, subnet_id: str | None) -> Instance:
+    version = rules.ec2_backend.version_of(purchase.template) if purchase.template else group.pinned_version()
+    own_type = version.instance_type if version else group.instance_type
     template = {"LaunchTemplateId": version.template.id, "Version": str(version.number)} if version else None
     reservation = rules.ec2_backend.run_instances(
         version.image_id if version else group.image_id,
         1,
         None if version else group.user_data,
         [] if version else group.security_groups,
-        instance_type=version.instance_type if version else group.instance_type,
+        instance_type=purchase.instance_type or own_type,
         tags={"instance": {**group.get_propagated_tags(), ASG_NAME_TAG: group.name}},
         placement=zone,
         region_name=rules.region_name,
         launch_config=group.launch_config,
         launch_template=template,
         is_instance_type_default=False,
-        subnet_id=subnets(rules, group)[zone],
+        subnet_id=subnet_id,
+        instance_market_options={"MarketType": SPOT} if purchase.lifecycle == SPOT else None,
         key_name=None if version else group.launch_config.key_name,
     )
     instance = reservation.instances[0]
