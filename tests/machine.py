@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -58,7 +59,7 @@ def failing_machine(lab: Lab, folder: Path) -> Iterator[Machine]:
     raw = {"name": "shop", "endpoint": lab.endpoint, "release": {"evidence": evidence}, "envs": {"prod": {}}}
     settings = read_settings(raw, "prod")
     ec2 = aws.client("ec2", settings)
-    name = f"witness-{folder.name}"
+    name = f"witness-{secrets.token_hex(4)}"  # other workers have theirs in the same lab
     ec2.import_key_pair(KeyName=name, PublicKeyMaterial=key.with_suffix(".pub").read_bytes())
     image_id = ec2.describe_images(Filters=[{"Name": "name", "Values": ["*ubuntu*", "debian-12-*"]}])["Images"][0][
         "ImageId"

@@ -272,6 +272,8 @@ def _why_not_open(c: Connection, error: Exception, key_filename: str | None, tim
         reasons = {why.strerror or str(why) for why in error.errors.values()}
         return f"port {c.port}: {', '.join(sorted(reasons))}"
     if isinstance(error, paramiko.SSHException | EOFError):
+        if transport is not None and transport.is_active():  # paramiko's own words for it: No existing session
+            return f"something on port {c.port} does not speak SSH within {timeout_s:g} s"
         return f"something on port {c.port} does not speak SSH: {_one_line(error)}"
     return f"port {c.port}: {_one_line(error)}"
 
