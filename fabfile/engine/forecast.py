@@ -2,43 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..plan import forecast
 from ..plan.begin import begin
+from ..plan.fleet import Facts
+from ..plan.forecast import Forecast, Pace, Subject
+from ..plan.freeze import read_windows, why_frozen
 from ..plan.outcome import Refusal
-from ..plan.release import Done, Refuse
-from .observe import look_once
-from .operate import Order, goal_of, journal_of, resumed, why_not_begin
+from ..plan.release import Done, Kind, Record, Refuse
+from .observe import Asker, Observer
+from .operate import Order, goal_of, is_in_the_way, journal_of, resumed, why_not_begin
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
 
-# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html
-USUAL_DRAIN_S = 300
 
-
-def foresee(settings: Settings, order: Order, image_id: str | None) -> forecast.Forecast:
+def foresee(
+    settings: Settings,
+    order: Order,
+    image_id: str | None,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ask: Asker | None = None,
+) -> Forecast:
     """Say what an order, or what is left of the release in progress, would do.
 
     :param image_id: the AMI that carries the version, or None when it would have to be baked.
+    :param now: the clock.
+    :param ask: asks applications for their health; default: over HTTP.
     :raises Refusal: the order itself would be refused.
     """
     record = journal_of(settings).read()
-    facts = look_once(settings, record)
+    observer = Observer(settings, now, ask)
+    facts = observer.look(record)
+    pace = Pace(poll_s=settings.release.poll_s, drain_s=observer.drain_s())
     if record is None:
-        if order.abort:
-            raise Refusal(f"no release in progress in {settings.env}: nothing to put back")
-        if reason := why_not_begin(settings, order, journal_of(settings), facts):
-            raise Refusal(reason)
-        env = settings.env or ""
-        begun = begin(order.kind, order.version, facts, release_id="(new)", env=env, who="", wish=order.wish)
-        if isinstance(begun, Refuse):
-            raise Refusal(begun.reason)
-        if isinstance(begun, Done):
-            return forecast.Forecast((), len(facts.instances), 0, begun)
-        record = replace(begun, image_id=image_id)
-    else:
-        record = resumed(record, order)
-    return forecast.foresee(goal_of(settings, record), record, facts, USUAL_DRAIN_S)
+        return _new(settings, order, image_id, facts, pace)
+    if not is_in_the_way(record, order):
+        resume = resumed(record, order)
+        told = forecast.foresee(goal_of(settings, resume), resume, facts, pace)
+        return replace(told, subject=_subject(settings, resume, abort=order.abort))
+    aside = replace(record, undo=f"{order.version} takes its place", staged=False)
+    first = forecast.foresee(goal_of(settings, aside), aside, facts, pace)
+    return _joined(first, _new(settings, order, image_id, first.after or facts, pace))
+
+
+def _new(settings: Settings, order: Order, image_id: str | None, facts: Facts, pace: Pace) -> Forecast:
+    """Foresee an order from its beginning. A freeze does not keep anybody from asking."""
+    env = settings.env or ""
+    if order.abort:
+        raise Refusal(f"no release in progress in {env}: nothing to put back")
+    asked = replace(order, wish=replace(order.wish, override=order.wish.override or "only a plan"))
+    if reason := why_not_begin(settings, asked, journal_of(settings), facts):
+        raise Refusal(reason)
+    begun = begin(order.kind, order.version, facts, release_id="(new)", env=env, who="", wish=order.wish)
+    if isinstance(begun, Refuse):
+        raise Refusal(begun.reason)
+    if isinstance(begun, Done):
+        alive = sum(i.alive for i in facts.instances.values())
+        subject = Subject(order.kind, env, facts.group.name, order.version, order.version)
+        return Forecast((), alive, 0, begun, now=alive, subject=subject)
+    record = replace(begun, image_id=image_id)
+    told = forecast.foresee(goal_of(settings, record), record, facts, pace)
+    frozen = None
+    if order.kind is Kind.RELEASE and order.wish.override is None:
+        frozen = why_frozen(read_windows(settings.release.freeze), order.wish.at or facts.at)
+    warnings = (*([frozen] if frozen else []), *told.warnings)
+    return replace(told, warnings=warnings, subject=_subject(settings, record))
+
+
+def _subject(settings: Settings, record: Record, *, abort: bool = False) -> Subject:
+    return Subject(record.kind, record.env, settings.group, record.version, record.from_version, abort)
+
+
+def _joined(first: Forecast, then: Forecast) -> Forecast:
+    """Put one forecast after another."""
+    return replace(
+        then,
+        steps=(*first.steps, *then.steps),
+        peak=max(first.peak, then.peak),
+        seconds=first.seconds + then.seconds,
+        now=first.now,
+        assumptions=tuple(dict.fromkeys((*first.assumptions, *then.assumptions))),
+        warnings=tuple(dict.fromkeys((*first.warnings, *then.warnings))),
+    )

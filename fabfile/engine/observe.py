@@ -97,6 +97,11 @@ class Observer:
         seen = self._seen or autoscaling.read_group(self._settings)
         return elb.read_addresses(self._settings, seen.target_groups, seen.classic)
 
+    def drain_s(self) -> float:
+        """Return how long the group's load balancers let instances finish their requests, at the longest."""
+        seen = self._seen or autoscaling.read_group(self._settings)
+        return elb.read_drain_s(self._settings, seen.target_groups, seen.classic)
+
     def _recent(self) -> Facts | None:
         """Return the looks before this one, cut to what confirmations ask for."""
         if self._last is None:

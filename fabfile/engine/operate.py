@@ -120,7 +120,7 @@ class Errand:
         :raises Refusal: that was stopped, or failed.
         """
         record = self._journal.read()
-        if record is None or not _is_in_the_way(record, self._order):
+        if record is None or not is_in_the_way(record, self._order):
             return
         aside = replace(record, undo=f"{self._order.version} takes its place", staged=False)
         self._journal.write(aside)
@@ -275,7 +275,8 @@ def _joined(before: Wish, now: Wish) -> Wish:
     return replace(before, **{name: value for name, value in said.items() if value is not None})
 
 
-def _is_in_the_way(record: Record, order: Order) -> bool:
+def is_in_the_way(record: Record, order: Order) -> bool:
+    """Whether a staged fleet of another version has to be put back before an order can be carried out."""
     another = (record.version, record.kind) != (order.version, order.kind)
     return record.staged and another and not order.abort and record.undo is None
 

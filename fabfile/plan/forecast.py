@@ -2,104 +2,188 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import singledispatch
+from itertools import islice
+from math import ceil
 
 from . import release as acts
 from .decide import decide
-from .fleet import Balancer, Facts, Health, Image, Instance, Lifecycle, Power, Registration
+from .fleet import Facts, Lifecycle
 from .ledger import intend, note
-from .release import Act, Done, Goal, Record, Refuse, Staged, Stuck, Undo, Undone, Wait
+from .moment import say_duration
+from .predict import predict, unnamed, waited
+from .release import Act, Done, Goal, Kind, Record, Refuse, Staged, Stuck, Undo, Undone, Wait
+from .wording import counted
 
-# Roughly what EC2 takes, for the estimate alone; nothing waits by these.
-BOOT_S = 60
-HEALTHY_S = 30
-BAKE_S = 300
-CALL_S = 1
 # Far beyond any release: a decision that never ends would be a mistake of ours.
-MOST_STEPS = 10_000
+MOST_STEPS = 200_000
+# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
+_INSTANCES_A_PAGE = 1000
+_CHECKS_A_CALL = 100
+
+Ending = Staged | Done | Undo | Undone | Stuck | Refuse
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long things are taken to last, for the estimate alone: nothing waits by these. All in seconds."""
+
+    boot_s: float = 60
+    healthy_s: float = 30
+    # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html
+    drain_s: float = 300
+    end_s: float = 60
+    bake_s: float = 300
+    migrate_s: float = 30
+    call_s: float = 1
+    poll_s: float = 5
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """Something that an estimate rests on, in an operator's words, and the seconds that it is taken to last."""
+
+    what: str
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step to come: an act with the calls that it makes, or a wait."""
+    """One step to come: an act with the calls that it makes, or a wait; and the group as it will be by then."""
 
     what: Act | Wait
     facts: Facts
     calls: tuple[str, ...]
     seconds: float
+    reads: int = 0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a forecast is about."""
+
+    kind: Kind
+    env: str
+    group: str
+    version: str
+    from_version: str | None
+    abort: bool = False
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a release would do, and what it would cost."""
+    """What a release would do, and what it would cost.
+
+    :param peak: how many instances there are when there are most of them.
+    :param now: how many there are now.
+    :param warnings: what an operator should know beforehand.
+    :param after: the world when it has ended.
+    """
 
     steps: tuple[Step, ...]
     peak: int
     seconds: float
-    ending: Staged | Done | Undo | Undone | Stuck | Refuse
+    ending: Ending
+    now: int = 0
+    assumptions: tuple[Assumption, ...] = ()
+    warnings: tuple[str, ...] = ()
+    subject: Subject | None = None
+    after: Facts | None = None
 
     def calls(self) -> dict[str, int]:
-        """Count the calls that change something, by name."""
-        counted: dict[str, int] = {}
-        for step in self.steps:
-            for call in step.calls:
-                counted[call] = counted.get(call, 0) + 1
-        return counted
+        """Count the calls that change something, by name; those to S3 for lock and record are not among them."""
+        return dict(Counter(call for step in self.steps for call in step.calls))
+
+    def reads(self) -> int:
+        """Estimate the calls that only read."""
+        return sum(step.reads for step in self.steps)
 
 
-def foresee(goal: Goal, record: Record, facts: Facts, drain_s: float) -> Forecast:
+def foresee(goal: Goal, record: Record, facts: Facts, pace: Pace) -> Forecast:
     """Fold :func:`decide` over predicted facts.
 
-    :param drain_s: seconds that old instances will take to finish their requests.
+    :param pace: how long things are taken to last.
     """
     steps: list[Step] = []
-    peak = _count_alive(facts)
-    spent = 0.0
+    start, now = facts.at, _count_alive(facts)
+    peak, warnings = now, tuple(_warnings(record, facts))
     for _ in range(MOST_STEPS):
         decision = decide(goal, record, facts)
         if not isinstance(decision, (Act, Wait)):
-            return Forecast(tuple(steps), peak, spent, decision)
-        again = isinstance(decision, Wait) and record.mark(decision.mark) is not None
-        seconds = 0 if again else _seconds(decision, facts, drain_s)
-        steps.append(Step(decision, facts, calls_of(decision), seconds))
-        spent += seconds
+            return Forecast(
+                steps=tuple(steps),
+                peak=peak,
+                seconds=(facts.at - start).total_seconds(),
+                ending=decision,
+                now=now,
+                assumptions=tuple(_assumptions(steps, pace)),
+                warnings=warnings,
+                after=facts,
+            )
+        seconds = _seconds(decision, record, facts, pace)
+        looks = 1 if isinstance(decision, Act) else max(ceil(seconds / pace.poll_s), 1)
+        reads = looks * reads_a_look(facts, record)
+        steps.append(Step(decision, _scene(facts), calls_of(decision), seconds, reads))
         if isinstance(decision, Act):
             record = _written(decision, record, facts)
-            facts = replace(predict(decision, facts), before=None)
+            facts = replace(predict(decision, facts), at=facts.at + timedelta(seconds=seconds), before=facts)
         else:
             record = note(decision, record, facts)
-            facts = _waited(facts, goal.confirmations, timedelta(seconds=seconds or CALL_S))
+            facts = _seen_again(waited(decision, facts, seconds), facts, goal.confirmations, decision)
+        facts = _forgetful(facts, goal.confirmations)
         peak = max(peak, _count_alive(facts))
     raise RuntimeError(f"a release of {record.version} would never end")
 
 
+def _seen_again(later: Facts, before: Facts, reads: int, wait: Wait) -> Facts:
+    """Give looks their past: a wait ends when it has been seen as often as confirmation asks for."""
+    if wait.name == "look":
+        return replace(later, before=before)
+    look = replace(later, before=None)
+    for _ in range(reads - 1):
+        look = replace(look, before=look)
+    return look
+
+
+def _forgetful(facts: Facts, reads: int) -> Facts:
+    """Cut the past of a look to what confirmations ask for."""
+    chain: Facts | None = None
+    for look in reversed(list(islice(facts.looks(), reads + 1))):
+        chain = replace(look, before=chain)
+    return chain or facts
+
+
+def _scene(facts: Facts) -> Facts:
+    """Keep of a look what a step is described by; a fleet of thousands would be kept thousands of times."""
+    return replace(facts, instances={}, balancers=(), before=None)
+
+
 _CALLS: dict[type, tuple[str, ...]] = {
     acts.WriteTemplateVersion: ("ec2:CreateLaunchTemplateVersion",),
-    acts.LaunchInstances: ("ec2:RunInstances",),
     acts.Protect: ("autoscaling:SetInstanceProtection",),
     acts.Attach: ("autoscaling:AttachInstances",),
     acts.PointGroup: ("autoscaling:UpdateAutoScalingGroup",),
     acts.PinTemplate: ("autoscaling:UpdateAutoScalingGroup",),
     acts.EnterStandby: ("ec2:CreateTags", "autoscaling:EnterStandby"),
     acts.ExitStandby: ("autoscaling:ExitStandby",),
+    acts.Detach: ("ec2:CreateTags", "autoscaling:DetachInstances"),
     acts.Terminate: ("ec2:TerminateInstances",),
     acts.Resize: ("autoscaling:UpdateAutoScalingGroup",),
     acts.Untag: ("ec2:DeleteTags",),
-    acts.Detach: ("ec2:CreateTags", "autoscaling:DetachInstances"),
 }
 
 
 def calls_of(decision: Act | Wait) -> tuple[str, ...]:
     """Name the API calls that an act makes."""
-    if isinstance(decision, acts.LaunchInstances) and decision.mix is not None:
-        return ("ec2:CreateFleet",)
+    if isinstance(decision, acts.LaunchInstances):
+        return ("ec2:RunInstances" if decision.mix is None else "ec2:CreateFleet",)
     if isinstance(decision, acts.Retire | acts.Drop):
         return ("autoscaling:TerminateInstanceInAutoScalingGroup",) * len(decision.ids)
     if isinstance(decision, acts.PrepareGroup):
-        return ("autoscaling:UpdateAutoScalingGroup", *(["autoscaling:SuspendProcesses"] if decision.pause else []))
+        return (*(["autoscaling:SuspendProcesses"] if decision.pause else []), "autoscaling:UpdateAutoScalingGroup")
     if isinstance(decision, acts.RestoreGroup):
         return tuple(_restoring(decision))
     return _CALLS.get(type(decision), ())
@@ -112,16 +196,84 @@ def _restoring(act: acts.RestoreGroup) -> Iterator[str]:
         yield "autoscaling:ResumeProcesses"
 
 
-def _seconds(decision: Act | Wait, facts: Facts, drain_s: float) -> float:
+def reads_a_look(facts: Facts, record: Record | None) -> int:
+    """Count the calls that one look at a fleet takes: the group, its instances by tag, each load balancer, alarms."""
+    members = sum(i.in_group for i in facts.instances.values())
+    pages = max(ceil(members / _INSTANCES_A_PAGE), 1)
+    if record is not None:
+        ours = sum(i.release == record.id for i in facts.instances.values())
+        pages += max(ceil(ours / _INSTANCES_A_PAGE), 1)
+    cold = sum(i.lifecycle is Lifecycle.OUTSIDE and not i.checks_pass for i in facts.instances.values())
+    return 1 + pages + ceil(cold / _CHECKS_A_CALL) + len(facts.balancers) + bool(facts.alarms)
+
+
+def _seconds(decision: Act | Wait, record: Record, facts: Facts, pace: Pace) -> float:
     if isinstance(decision, acts.BakeImage):
-        return BAKE_S
+        return pace.bake_s
+    if isinstance(decision, acts.Migrate):
+        return pace.migrate_s
     if isinstance(decision, Act):
-        return CALL_S
+        return pace.call_s * max(len(calls_of(decision)), 1)
     if decision.wake is not None:
-        return (decision.wake - facts.at).total_seconds()
-    return {"warm": BOOT_S, "healthy": HEALTHY_S, "steady": HEALTHY_S, "drain": drain_s, "look": 0}.get(
-        decision.name, HEALTHY_S
-    )
+        return max((decision.wake - facts.at).total_seconds(), 0)
+    if record.mark(decision.mark) is not None:  # what it waited for has happened, and is looked at once more
+        return pace.poll_s
+    lasting = {"warm": pace.boot_s, "healthy": pace.healthy_s, "steady": pace.healthy_s, "drain": pace.drain_s}
+    return {**lasting, "retire": pace.end_s}.get(decision.name.removeprefix("undo "), pace.poll_s)
+
+
+def _assumptions(steps: Iterable[Step], pace: Pace) -> Iterator[Assumption]:
+    """Yield what the estimate of these steps rests on."""
+    seen = {s.what.name.removeprefix("undo ") if isinstance(s.what, Wait) else type(s.what).__name__ for s in steps}
+    if "BakeImage" in seen:
+        yield Assumption("an AMI is baked", pace.bake_s)
+    if "Migrate" in seen:
+        yield Assumption("the database is migrated", pace.migrate_s)
+    if "warm" in seen:
+        yield Assumption("an instance starts, passes its checks and answers", pace.boot_s)
+    if seen & {"healthy", "steady"}:
+        yield Assumption("it turns healthy in every load balancer", pace.healthy_s)
+    if "drain" in seen:
+        yield Assumption("an old one finishes its requests, at the longest that load balancers allow", pace.drain_s)
+    if "retire" in seen:
+        yield Assumption("an old one shuts down", pace.end_s)
+    if any(step.calls for step in steps):
+        yield Assumption("a call is answered", pace.call_s)
+
+
+def _warnings(record: Record, facts: Facts) -> Iterator[str]:
+    """Yield what an operator should know before a release of this group."""
+    group = facts.group
+    if group.pinned in ("$Latest", "$Default", ""):
+        follows = group.pinned or "$Default"
+        yield f"{group.name} follows {follows} of its launch template; it will be pinned to a version by its number"
+    for name, alarm in sorted(facts.alarms.items()):
+        if alarm.sounds:
+            reason = alarm.reason or "no reason given"
+            yield f"alarm {name} sounds already, so it cannot turn this release back: {reason}"
+    serving = [i for i in facts.instances.values() if i.lifecycle is Lifecycle.IN_SERVICE and i.alive]
+    sick = sorted(i.id for i in serving if not facts.healthy_everywhere(i.id))
+    if sick:
+        yield f"{counted(len(sick), 'instance')} of {len(serving)} not healthy in every load balancer now: {_few(sick)}"
+    versions = sorted({facts.version_of(i.image_id) or "?" for i in serving})
+    if len(versions) > 1:
+        yield f"{group.name} serves more than one version now: {', '.join(versions)}"
+    resting = (i for i in facts.instances.values() if i.lifecycle is Lifecycle.STANDBY and i.standby is None)
+    if foreign := sorted(i.id for i in resting if i.alive):
+        yield f"{counted(len(foreign), 'instance')} in Standby by somebody else's doing, left as it is: {_few(foreign)}"
+    if group.launch_hooks:
+        yield f"new instances do not run the group's hooks for launching ones: {', '.join(group.launch_hooks)}"
+    if record.wish.override is not None:
+        yield f"freeze windows are overridden: {record.wish.override}"
+
+
+def _few(ids: list[str]) -> str:
+    return " ".join(ids[:4]) if len(ids) <= 4 else f"{' '.join(ids[:4])} and {len(ids) - 4} more"
+
+
+def say_assumption(assumption: Assumption) -> str:
+    """Say an assumption in one line."""
+    return f"{assumption.what}: {say_duration(assumption.seconds)}"
 
 
 def _count_alive(facts: Facts) -> int:
@@ -136,163 +288,6 @@ def _written(act: Act, record: Record, facts: Facts) -> Record:
             return replace(record, template_version="(new)")
         case acts.Migrate():
             return replace(record, migrated=True)
+        case acts.LaunchInstances():
+            return replace(record, launched=(*record.launched, *unnamed(act, facts)))
     return intend(act, record, facts)
-
-
-@singledispatch
-def predict(act: Act, facts: Facts) -> Facts:
-    """Return the facts after an act that works, before anything else has moved."""
-    return facts
-
-
-@predict.register
-def _(act: acts.BakeImage, facts: Facts) -> Facts:
-    image = Image(f"(AMI of {act.version})", act.version)
-    return replace(facts, images={**facts.images, image.id: image})
-
-
-@predict.register
-def _(act: acts.PinTemplate, facts: Facts) -> Facts:
-    return replace(facts, group=replace(facts.group, pinned=act.template.version, template=act.template))
-
-
-@predict.register
-def _(act: acts.PointGroup, facts: Facts) -> Facts:
-    return replace(facts, group=replace(facts.group, pinned=act.template.version, template=act.template))
-
-
-@predict.register
-def _(act: acts.LaunchInstances, facts: Facts) -> Facts:
-    born = {
-        f"({act.zone} {number})": Instance(
-            id=f"({act.zone} {number})",
-            image_id=act.image_id,
-            zone=act.zone,
-            address="",
-            power=Power.PENDING,
-            checks_pass=False,
-            lifecycle=Lifecycle.OUTSIDE,
-            release=act.release,
-        )
-        for number in range(1, act.count + 1)
-    }
-    return replace(facts, instances={**facts.instances, **born})
-
-
-@predict.register
-def _(act: acts.PrepareGroup, facts: Facts) -> Facts:
-    group = replace(facts.group, max=act.max, suspended=facts.group.suspended | act.pause)
-    return replace(facts, group=group)
-
-
-@predict.register
-def _(act: acts.Protect, facts: Facts) -> Facts:
-    return _each(facts, act.ids, protected=act.protected)
-
-
-@predict.register
-def _(act: acts.Attach, facts: Facts) -> Facts:
-    group = replace(facts.group, desired=facts.group.desired + len(act.ids))
-    return _registered(
-        replace(_each(facts, act.ids, lifecycle=Lifecycle.PENDING), group=group), act.ids, Health.INITIAL
-    )
-
-
-@predict.register
-def _(act: acts.ExitStandby, facts: Facts) -> Facts:
-    group = replace(facts.group, desired=facts.group.desired + len(act.ids))
-    return _registered(
-        replace(_each(facts, act.ids, lifecycle=Lifecycle.PENDING), group=group), act.ids, Health.INITIAL
-    )
-
-
-@predict.register
-def _(act: acts.EnterStandby, facts: Facts) -> Facts:
-    group = replace(facts.group, desired=facts.group.desired - len(act.ids))
-    moved = _each(facts, act.ids, lifecycle=Lifecycle.ENTERING_STANDBY, standby=act.release)
-    return _registered(replace(moved, group=group), act.ids, Health.DRAINING)
-
-
-@predict.register
-def _(act: acts.Detach, facts: Facts) -> Facts:
-    return _each(facts, act.ids, lifecycle=Lifecycle.OUTSIDE, leaving=act.release)
-
-
-@predict.register
-def _(act: acts.Drop, facts: Facts) -> Facts:
-    group = replace(facts.group, desired=facts.group.desired - (len(act.ids) if act.shrink else 0))
-    left = {key: i for key, i in facts.instances.items() if key not in act.ids}
-    return replace(facts, instances=left, group=group)
-
-
-@predict.register
-def _(act: acts.Retire, facts: Facts) -> Facts:
-    return replace(facts, instances={key: i for key, i in facts.instances.items() if key not in act.ids})
-
-
-@predict.register
-def _(act: acts.Terminate, facts: Facts) -> Facts:
-    return replace(facts, instances={key: i for key, i in facts.instances.items() if key not in act.ids})
-
-
-@predict.register
-def _(act: acts.RestoreGroup, facts: Facts) -> Facts:
-    group = facts.group
-    maximum = group.max if act.max is None else act.max
-    return replace(facts, group=replace(group, max=maximum, suspended=group.suspended - act.resume))
-
-
-@predict.register
-def _(act: acts.Resize, facts: Facts) -> Facts:
-    return replace(facts, group=replace(facts.group, desired=act.desired))
-
-
-@predict.register
-def _(act: acts.Untag, facts: Facts) -> Facts:
-    return _each(facts, act.ids, standby=None)
-
-
-def _each(facts: Facts, ids: tuple[str, ...], **changes: object) -> Facts:
-    changed = {key: replace(facts.instances[key], **changes) for key in ids if key in facts.instances}  # type: ignore[arg-type]
-    return replace(facts, instances={**facts.instances, **changed})
-
-
-def _registered(facts: Facts, ids: tuple[str, ...], health: Health) -> Facts:
-    return replace(
-        facts,
-        balancers=tuple(
-            Balancer(b.name, b.kind, {**b.registrations, **dict.fromkeys(ids, Registration(health))})
-            for b in facts.balancers
-        ),
-    )
-
-
-def _waited(facts: Facts, reads: int, passed: timedelta) -> Facts:
-    """Return the facts after a wait in which all went well, seen as often as confirmation asks for."""
-    settled = {key: _settle(i) for key, i in facts.instances.items() if i.alive}
-    later = replace(
-        facts,
-        at=facts.at + passed,
-        instances=settled,
-        balancers=tuple(_settle_balancer(b, settled) for b in facts.balancers),
-        before=None,
-    )
-    for _ in range(reads - 1):
-        later = replace(later, before=later)
-    return later
-
-
-def _settle(instance: Instance) -> Instance:
-    if instance.lifecycle is Lifecycle.OUTSIDE:
-        return replace(instance, power=Power.RUNNING, checks_pass=True, answers=True)
-    if instance.lifecycle is Lifecycle.PENDING:
-        return replace(instance, lifecycle=Lifecycle.IN_SERVICE, power=Power.RUNNING, checks_pass=True)
-    if instance.lifecycle is Lifecycle.ENTERING_STANDBY:
-        return replace(instance, lifecycle=Lifecycle.STANDBY)
-    return instance
-
-
-def _settle_balancer(balancer: Balancer, instances: dict[str, Instance]) -> Balancer:
-    serving = (key for key, instance in instances.items() if instance.lifecycle is Lifecycle.IN_SERVICE)
-    registrations = dict.fromkeys(serving, Registration(Health.HEALTHY))
-    return Balancer(balancer.name, balancer.kind, registrations)

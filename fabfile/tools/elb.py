@@ -84,6 +84,24 @@ def read_addresses(settings: Settings, target_groups: Sequence[str], classic: Se
     return tuple(urls)
 
 
+def read_drain_s(settings: Settings, target_groups: Sequence[str], classic: Sequence[str]) -> float:
+    """Return the seconds that load balancers let a leaving instance finish its requests: of them all, the longest.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/config-conn-drain.html
+    """
+    longest_s = 0.0
+    for arn in target_groups:
+        answer = client("elbv2", settings).describe_target_group_attributes(TargetGroupArn=arn)
+        attributes = {each["Key"]: each["Value"] for each in answer["Attributes"]}
+        longest_s = max(longest_s, float(attributes.get("deregistration_delay.timeout_seconds", 300)))
+    for name in classic:
+        answer = client("elb", settings).describe_load_balancer_attributes(LoadBalancerName=name)
+        draining = answer["LoadBalancerAttributes"].get("ConnectionDraining", {})
+        longest_s = max(longest_s, float(draining.get("Timeout", 300)) if draining.get("Enabled") else 0.0)
+    return longest_s
+
+
 def _url(protocol: str, host: str, port: int) -> str:
     scheme = protocol.lower()
     usual = {"http": 80, "https": 443}.get(scheme)

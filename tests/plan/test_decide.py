@@ -22,7 +22,8 @@ from fabfile.plan.fleet import (
     Registration,
     Template,
 )
-from fabfile.plan.forecast import Forecast, foresee, predict
+from fabfile.plan.forecast import Forecast, Pace, foresee
+from fabfile.plan.predict import predict
 from fabfile.plan.release import Before, Done, Goal, Kind, Record, Refuse, Stuck, Undo, Undone, Wait
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -116,7 +117,7 @@ def start(look: Facts, version: str = "2.0.0", kind: Kind = Kind.RELEASE) -> Rec
 
 def test_walks_the_whole_road_in_its_order() -> None:
     look = facts(old(1), old(2))
-    forecast = foresee(goal(migrates=True), start(look), look, drain_s=30)
+    forecast = foresee(goal(migrates=True), start(look), look, Pace(drain_s=30))
     assert story(forecast) == [
         "BakeImage",
         "WriteTemplateVersion",
@@ -140,7 +141,7 @@ def test_walks_the_whole_road_in_its_order() -> None:
 
 def test_starts_a_first_fleet_of_the_capacity_that_the_group_asks_for() -> None:
     look = facts(desired=0, min=0, capacity=3)
-    forecast = foresee(goal(), start(look), look, drain_s=0)
+    forecast = foresee(goal(), start(look), look, Pace(drain_s=0))
     launched = [s.what.count for s in forecast.steps if isinstance(s.what, acts.LaunchInstances)]
     assert sum(launched) == 3
     assert "EnterStandby" not in story(forecast)
@@ -249,7 +250,7 @@ def test_takes_no_old_instance_out_while_a_new_one_is_sick() -> None:
 def test_leaves_instances_in_standby_that_somebody_else_put_there() -> None:
     foreign = old(9, lifecycle=Lifecycle.STANDBY, standby=None)
     look = facts(attached(1), attached(2), foreign, template=NEW, pinned="8")
-    forecast = foresee(goal(), cutover(), look, drain_s=0)
+    forecast = foresee(goal(), cutover(), look, Pace(drain_s=0))
     assert not [s for s in forecast.steps if isinstance(s.what, acts.Detach)]
 
 
@@ -260,7 +261,7 @@ def test_undoes_to_the_old_fleet_and_removes_only_its_own() -> None:
     look = facts(
         shielded(1), shielded(2), attached(1), attached(2), max=12, desired=4, suspended=frozenset({"AZRebalance"})
     )
-    forecast = foresee(goal(), undoing, look, drain_s=0)
+    forecast = foresee(goal(), undoing, look, Pace(drain_s=0))
     retired = [s.what.ids for s in forecast.steps if isinstance(s.what, acts.Detach)]
     assert retired == [("i-new1", "i-new2")]
     assert story(forecast)[-1] == "RestoreGroup"
@@ -271,14 +272,14 @@ def test_brings_the_old_fleet_back_from_standby_before_the_new_one_goes() -> Non
     undoing = cutover(rested=("i-old1", "i-old2"), undo="alarm")
     resting = [old(n, lifecycle=Lifecycle.STANDBY, standby="r1", protected=True) for n in (1, 2)]
     look = facts(*resting, attached(1), attached(2), template=NEW, pinned="8")
-    names = story(foresee(goal(), undoing, look, drain_s=0))
+    names = story(foresee(goal(), undoing, look, Pace(drain_s=0)))
     assert names[:2] == ["PointGroup", "ExitStandby"]
     assert names.index("ExitStandby") < names.index("EnterStandby")
 
 
 def test_only_terminates_what_was_never_attached() -> None:
     look = facts(old(1), old(2), new(1), new(2))
-    forecast = foresee(goal(), record(undo="never answered"), look, drain_s=0)
+    forecast = foresee(goal(), record(undo="never answered"), look, Pace(drain_s=0))
     assert story(forecast) == ["Terminate"]
     assert isinstance(forecast.ending, Undone)
 
@@ -301,7 +302,7 @@ def test_removes_a_new_fleet_that_serves_nobody_even_if_the_old_one_is_sick() ->
 
 def test_keeps_the_previous_fleet_in_standby_when_asked() -> None:
     look = facts(old(1), old(2))
-    forecast = foresee(goal(keep_previous=True), start(look), look, drain_s=0)
+    forecast = foresee(goal(keep_previous=True), start(look), look, Pace(drain_s=0))
     assert "Detach" not in story(forecast)
     assert isinstance(forecast.ending, Done)
 
@@ -309,7 +310,7 @@ def test_keeps_the_previous_fleet_in_standby_when_asked() -> None:
 def test_rolls_back_from_a_warm_fleet_without_starting_anything() -> None:
     warm = [new(n, lifecycle=Lifecycle.STANDBY, standby="r0", release="r0") for n in (1, 2)]
     look = facts(old(1), old(2), *warm)
-    forecast = foresee(goal(), replace(start(look, kind=Kind.ROLLBACK), image_id="ami-2"), look, drain_s=0)
+    forecast = foresee(goal(), replace(start(look, kind=Kind.ROLLBACK), image_id="ami-2"), look, Pace(drain_s=0))
     assert "LaunchInstances" not in story(forecast)
     assert "ExitStandby" in story(forecast)
     assert isinstance(forecast.ending, Done)
@@ -319,14 +320,14 @@ def test_returns_a_warm_fleet_to_standby_when_its_rollback_is_undone() -> None:
     warm = [attached(n, standby="r0", release="r0") for n in (1, 2)]
     undoing = record(prepared=True, raised_max=12, recalled=("i-new1", "i-new2"), undo="alarm", kind=Kind.ROLLBACK)
     look = facts(shielded(1), shielded(2), *warm)
-    names = story(foresee(goal(), undoing, look, drain_s=0))
+    names = story(foresee(goal(), undoing, look, Pace(drain_s=0)))
     assert "EnterStandby" in names
     assert "Detach" not in names
 
 
 def test_leaves_a_maximum_alone_that_somebody_changed_meanwhile() -> None:
     look = facts(attached(1), attached(2), template=NEW, pinned="8", max=40)
-    forecast = foresee(goal(), cutover(), look, drain_s=0)
+    forecast = foresee(goal(), cutover(), look, Pace(drain_s=0))
     assert "RestoreGroup" not in story(forecast)
 
 
