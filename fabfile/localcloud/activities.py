@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 
-_numbers = count(1)
+_numbers = [count(1)]
+
+
+def number_anew() -> None:
+    """Begin again to number activities with one, so that their ids repeat in a new cloud."""
+    _numbers[0] = count(1)
 
 
 @dataclass
@@ -52,7 +57,7 @@ class Log:
         cause = "  ".join([*self._notes, f"At {self._now():%Y-%m-%dT%H:%M:%SZ} {why}"])
         self._notes.clear()
         activity = Activity(
-            f"{next(_numbers):08x}-0000-4000-8000-000000000000",
+            f"{next(_numbers[0]):08x}-0000-4000-8000-000000000000",
             self._name,
             self._arn,
             description,

@@ -96,6 +96,7 @@ class ClassicRules(ELBBackend):
         balancer = super().create_load_balancer(name, *args, **kwargs)
         assert isinstance(balancer, LoadBalancer)  # noqa: S101 - the class is swapped together with this one
         balancer.registry = Registry(self.cloud, f"clb-{name}")
+        balancer.created_time = self.cloud.utcnow()
         if self.cloud.address_of is not None:
             balancer.dns_name = self.cloud.address_of(name)
         return balancer

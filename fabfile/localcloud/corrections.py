@@ -66,7 +66,11 @@ def swaps(cloud: Cloud) -> list[tuple[Any, str, Any]]:
         (moto_autoscaling, "FakeAutoScalingGroup", Group),
         (BotocoreStubber, "__call__", answering(cloud)),
         *((module, "utcnow", cloud.utcnow) for module in CLOCKED),
-        (moto_elbv2, "iso_8601_datetime_with_milliseconds", lambda: f"{cloud.utcnow().isoformat('T', 'milliseconds')}Z"),
+        (
+            moto_elbv2,
+            "iso_8601_datetime_with_milliseconds",
+            lambda: f"{cloud.utcnow().isoformat(timespec='milliseconds')}Z",
+        ),
         *quicker.swaps(),
         *((InstanceResponse, each.__name__, each) for each in (instances.run_instances,)),
         (Fleets, "create_fleet", fleets.create_fleet),

@@ -1,16 +1,25 @@
 """Moto's answers, written quicker: a simulated release asks for hundreds of them.
 
-Nothing here changes what is answered; together it takes 40 % off the time of a simulated release.
+Nothing here changes what is answered; together it takes 40 % off the time of a simulated release that goes through
+boto3. How one asks without writing anything is in :mod:`.direct`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+import moto.core.responses as moto_responses
+import moto.core.serialize as moto_serialize
+import moto.utilities.aws_headers as moto_headers
 from moto.core.serialize import AttributePickerContext, XFormedAttributePicker
-from moto.core.utils import get_value
+from moto.core.utils import get_value, method_names_from_class
+
+from . import quicker_instances
 
 _MISSING = object()
 _possible_keys = XFormedAttributePicker.get_possible_keys
@@ -67,3 +76,26 @@ def _write(parts: list[str], name: str, value: Any) -> None:
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_numbers = count(1)
+
+
+def number_request(headers: Any = None) -> str:
+    """Make up a request id. Moto throws the dice for it that instances' ids come from as well."""
+    request_id = f"request-{next(_numbers)}"
+    if isinstance(headers, dict):
+        headers["x-amzn-requestid"] = request_id
+    return request_id
+
+
+def swaps() -> list[tuple[Any, str, Any]]:
+    """Name what takes the place of what: ``(owner, attribute, what takes its place)``."""
+    return [
+        (XFormedAttributePicker, "__call__", pick),
+        (moto_serialize, "xmltodict", SimpleNamespace(unparse=write_xml)),
+        (moto_responses, "method_names_from_class", cache(method_names_from_class)),
+        (moto_responses, "gen_amzn_requestid_long", number_request),
+        (moto_headers, "gen_amzn_requestid_long", number_request),
+        *quicker_instances.SWAPS,
+    ]

@@ -6,6 +6,8 @@
         world = provision_world(cloud, capacity=4)
         cloud.client("autoscaling").describe_auto_scaling_groups()
         cloud.clock.sleep(30)  # virtual seconds; everything that becomes due happens
+
+With ``direct=True`` its clients are those of :mod:`.direct`, which answer many times as fast as boto3's and the same.
 """
 
 from __future__ import annotations
@@ -15,14 +17,21 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .calls import Calls
 from .clock import VirtualClock
 from .faults import Faults
 from .models import Behaviour, ModelBalancers, ModelHosts
 from .traffic import Traffic
 
+if TYPE_CHECKING:
+    from ..plan.settings import Settings
+    from .direct import Clients
+
 REGION = "us-east-1"
+# How often boto3 tries a throttled call again; a release's own clients (:mod:`..tools.aws`) are more patient, or less.
+RETRIES, RETRIES_OF_RELEASES, RETRIES_IN_HASTE = 5, 10, 2
 
 
 class Here(Executor):
@@ -46,11 +55,13 @@ class SimulatedCloud:
     :param balancers: the load balancers; ask here who serves.
     :param faults: throttling and missing capacity.
     :param traffic: requests that come in all the time; ask here which failed.
+    :param calls: what releases have asked of the API (:mod:`..tools`), not what :meth:`client` was asked.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, *, direct: bool = False) -> None:
         from .cloud import Cloud
 
+        self.calls = Calls()
         self.clock = VirtualClock()
         self.hosts = ModelHosts(self.clock)
         self.balancers = ModelBalancers(self.clock, self.hosts)
@@ -65,6 +76,7 @@ class SimulatedCloud:
             workers=Here(),
         )
         self.traffic = Traffic(self.clock, self.hosts, self.balancers)
+        self._direct = self._clients(seed) if direct else None
         self.clock.on_step = self._step
 
     def _step(self) -> None:
@@ -72,8 +84,22 @@ class SimulatedCloud:
         self.traffic.flow()
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client of this cloud. One made with ``boto3.client`` works as well, while it is open."""
+        """Return a client of this cloud, boto3's or one like it. ``boto3.client`` works as well, while it is open."""
+        if self._direct is not None:
+            return self._direct.client(service, REGION, retries=RETRIES)
         return _client(service)
+
+    def client_of_release(self, service: str, settings: Settings, in_haste: bool = False) -> Any:
+        """Return the client that a release gets; its calls are noted in ``calls``."""
+        retries = RETRIES_IN_HASTE if in_haste else RETRIES_OF_RELEASES
+        if self._direct is not None:
+            return self._direct.client(service, settings.region, retries=retries, calls=self.calls)
+        return _client(service, settings.region, retries)
+
+    def _clients(self, seed: int) -> Clients:
+        from .direct import Clients
+
+        return Clients(self.cloud, _client, seed)
 
     def add_image(
         self, image_id: str, behaviour: Behaviour, tags: dict[str, str] | None = None, name: str | None = None
@@ -115,17 +141,28 @@ class SimulatedCloud:
 
 
 @contextmanager
-def simulated_cloud(seed: int = 0) -> Iterator[SimulatedCloud]:
-    """Open a simulated cloud in this process; boto3 talks to it while it is open.
+def simulated_cloud(seed: int = 0, *, direct: bool = False) -> Iterator[SimulatedCloud]:
+    """Open a simulated cloud in this process; boto3 and the project's own tools talk to it while it is open.
 
     :param seed: what chance depends on.
+    :param direct: let clients ask moto without requests in between: much faster, and the same answers.
     """
     from moto import mock_aws
     from moto.moto_api._internal import mock_random
 
+    from ..tools import aws
+    from . import activities
+
     mock_random.seed(seed)  # ids repeat with the seed
-    simulated = SimulatedCloud(seed)
-    with mock_aws(), simulated.cloud.installed(), _waits_of_boto(simulated.clock):
+    activities.number_anew()
+    simulated = SimulatedCloud(seed, direct=direct)
+    with (
+        mock_aws(),
+        simulated.cloud.installed(),
+        _waits_of_boto(simulated.clock),
+        _noted(simulated),
+        aws.using(simulated.client_of_release),
+    ):
         yield simulated
 
 
@@ -149,11 +186,52 @@ def _waits_of_boto(clock: VirtualClock) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _noted(simulated: SimulatedCloud) -> Iterator[None]:
+    """Have the calls of releases noted that go through boto3, for as long as this cloud is open."""
+    _open.append(simulated)
+    try:
+        yield
+    finally:
+        _open.remove(simulated)
+
+
+_open: list[SimulatedCloud] = []
+
+
 @functools.cache
-def _client(service: str) -> Any:
+def _client(service: str, region: str = REGION, retries: int = RETRIES) -> Any:
+    """Make a boto3 client, once for all clouds: it takes longer than a small release."""
     import boto3
     from botocore.config import Config
 
-    config = Config(retries={"mode": "standard", "max_attempts": 5})
+    config = Config(retries={"mode": "standard", "max_attempts": retries})
     made_up = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    return boto3.client(service, region_name=REGION, config=config, **made_up)  # type: ignore[call-overload]
+    client: Any = boto3.client(service, region_name=region, config=config, **made_up)  # type: ignore[call-overload]
+    if retries != RETRIES:
+        client.meta.events.register("provide-client-params.*.*", _keep_arguments)
+        client.meta.events.register("before-call.*.*", functools.partial(_begin, service))
+        client.meta.events.register("after-call.*.*", functools.partial(_end, service))
+        client.meta.events.register("after-call-error.*.*", functools.partial(_end, service))
+    if service == "s3":
+        client.meta.events.register("after-call.s3.*", _tell_time)
+    return client
+
+
+def _keep_arguments(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    context["arguments"] = dict(params)
+
+
+def _begin(service: str, model: Any, context: dict[str, Any], **_: Any) -> None:
+    _open[-1].calls.begin(f"{service}:{model.name}", context["arguments"])
+
+
+def _end(service: str, context: dict[str, Any], event_name: str, **_: Any) -> None:
+    _open[-1].calls.end(f"{service}:{event_name.rsplit('.', 1)[1]}", context["arguments"])
+
+
+def _tell_time(parsed: dict[str, Any], **_: Any) -> None:
+    """Say what time S3 has, as S3 does with every answer; moto leaves it out of some."""
+    from werkzeug.http import http_date
+
+    parsed["ResponseMetadata"]["HTTPHeaders"].setdefault("date", http_date(_open[-1].cloud.utcnow()))

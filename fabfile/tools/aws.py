@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 _LOOPBACK = ("127.", "10.", "172.", "192.168.", "localhost")
 
-_others: list[Callable[[str, Settings], Any]] = []
+Clients = Callable[["str", "Settings", "bool"], Any]
+_others: list[Clients] = []
 
 
 @contextmanager
-def using(clients: Callable[[str, Settings], Any]) -> Iterator[None]:
+def using(clients: Clients) -> Iterator[None]:
     """Take every client from here for a while: how a cloud inside this process is reached.
 
-    :param clients: gives a client, with boto3's methods and errors, for a service by boto3's name and an env's settings.
+    :param clients: gives a client, with boto3's methods and errors, for what :func:`client` is asked.
     """
     _others.append(clients)
     try:
@@ -39,6 +40,8 @@ def client(service: str, settings: Settings, *, in_haste: bool = False) -> Any:
 
     :param in_haste: for what is good to know and nobody waits long for: few retries, short waits.
     """
+    if _others:
+        return _others[-1](service, settings, in_haste)
     return _client(service, settings.region, settings.endpoint, in_haste)
 
 
