@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..plan.evidence import (
@@ -26,7 +27,7 @@ from ..plan.evidence import (
 )
 from ..plan.fleet import Facts, Power
 from ..plan.redaction import one_clean_line
-from ..tools import activities, console, health, ssh
+from ..tools import activities, aws, console, health, ssh
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
@@ -71,7 +72,11 @@ class Witness:
 
     def _gather(self, facts: Facts, reason: str, blamed: tuple[str, ...], since: datetime) -> Evidence:
         chosen = blame(facts, blamed)
-        results = self._spread(self._jobs(facts, chosen, since), self._within_s)
+        began_s = time.monotonic()
+        results = self._spread(self._questions(facts, chosen, since), self._within_s / 2)
+        # Only then, for logging in leaves its own lines on the console.
+        left_s = self._within_s - (time.monotonic() - began_s)
+        results |= self._spread(self._logins(facts, chosen), left_s)
         unread: list[str] = []
         answers: dict[str, tuple[bool, str]] = self._part(results, "health checks", unread) or {}
         verdicts: dict[str, Verdict] = self._part(results, "status checks", unread) or {}
@@ -88,20 +93,23 @@ class Witness:
         others = len(set(blamed) - set(chosen))
         return Evidence(explain(reason, findings, told), tuple(findings), others, told, tuple(unread))
 
-    def _jobs(self, facts: Facts, chosen: tuple[str, ...], since: datetime) -> Jobs:
+    def _questions(self, facts: Facts, chosen: tuple[str, ...], since: datetime) -> Jobs:
         settings = self._settings
         running = {i: facts.instances[i].address for i in chosen if _runs(i, facts)}
-        jobs: dict[str, Callable[[], Any]] = {"scaling activities": lambda: activities.read_failed(settings, since)}
+        jobs: dict[str, Callable[[], Any]] = {"scaling activities": partial(activities.read_failed, settings, since)}
         if chosen:
-            jobs["status checks"] = lambda: console.read_verdicts(settings, chosen)
+            jobs["status checks"] = partial(console.read_verdicts, settings, chosen)
         if running and self._asked_in_words():
-            jobs["health checks"] = lambda: self._ask(running)
+            jobs["health checks"] = partial(self._ask, running)
         for instance_id in chosen:
-            jobs[f"console {instance_id}"] = lambda i=instance_id: console.read_console(settings, i)  # type: ignore[misc]
-        if settings.release.evidence.ssh_user is not None:
-            for instance_id, address in running.items():
-                jobs[f"journal {instance_id}"] = lambda a=address: self._read_journal(a)  # type: ignore[misc]
+            jobs[f"console {instance_id}"] = partial(console.read_console, settings, instance_id)
         return jobs
+
+    def _logins(self, facts: Facts, chosen: tuple[str, ...]) -> Jobs:
+        if self._settings.release.evidence.ssh_user is None:
+            return {}
+        addresses = {i: facts.instances[i].address for i in chosen if _runs(i, facts)}
+        return {f"journal {i}": partial(self._read_journal, address) for i, address in addresses.items()}
 
     def _part(self, results: Mapping[str, Any], name: str, unread: list[str], shown: str = "") -> Any:
         """Return what a job brought; where it failed, None and a line that says why."""
@@ -158,7 +166,7 @@ def at_once(jobs: Jobs, within_s: float) -> dict[str, Any]:
         # Not a pool: leaving one, or the interpreter, would wait for the last of its threads.
         threading.Thread(target=lambda n=name, j=job: done.put((n, _outcome(j))), daemon=True).start()
     give_up_at = time.monotonic() + within_s
-    results: dict[str, Any] = {name: TimeoutError(f"not within {within_s:g} s") for name in jobs}
+    results: dict[str, Any] = {name: TimeoutError(f"not within {within_s:.1f} s") for name in jobs}
     for _ in jobs:
         try:
             name, outcome = done.get(timeout=max(0.0, give_up_at - time.monotonic()))
@@ -187,4 +195,6 @@ def _runs(instance_id: str, facts: Facts) -> bool:
 
 
 def _why(error: Exception) -> str:
-    return one_clean_line(str(error) or type(error).__name__)
+    said = aws.explain(error) or str(error) or type(error).__name__
+    # EC2 adds a thousand letters for its own use to "you are not authorized".
+    return one_clean_line(said.partition(" Encoded authorization failure")[0])

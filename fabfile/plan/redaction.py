@@ -54,6 +54,8 @@ def masked(line: str) -> str:
 
 
 def _hide_value(found: re.Match[str]) -> str:
+    if found["name"] in ("PWD", "OLDPWD") and found["value"].startswith("/"):
+        return found[0]  # a shell's folder
     quote = next((mark for mark in ('\\"', "\\'", '"', "'") if found["value"].startswith(mark)), "")
     return f"{found['name']}{found['between']}{quote}{MASK}{quote}"
 

@@ -225,6 +225,7 @@ def test_a_units_last_words_are_read_on_the_machine_and_its_secrets_are_not_told
     assert "hunter2" not in "\n".join(evidence.lines)
     assert any("GET /health on port 8080: ConnectionRefusedError" in line for line in finding.failed)
     assert finding.console
+    assert not any("session opened for user ubuntu" in line for line in finding.console)
     assert finding.unread == ()
     assert [line for line in evidence.unread if not line.startswith("scaling activities: ")] == []
 
@@ -273,7 +274,7 @@ def test_a_machine_that_hangs_is_left_in_time_and_its_console_is_read_all_the_sa
         (finding,) = gather(machine.settings, facts_of(machine), machine, within_s=3).findings
         (line,) = finding.unread
         assert line.startswith("journal: ")
-        assert "does not speak SSH" in line or line.endswith("not within 3 s")
+        assert "does not speak SSH" in line or "not within" in line
         assert finding.console
     finally:
         subprocess.run(["docker", "unpause", machine.container], capture_output=True, check=True)

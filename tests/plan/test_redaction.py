@@ -19,6 +19,7 @@ from fabfile.plan.redaction import LONGEST_LINE, cleaned, masked, one_clean_line
         ("cloning https://0123456789abcdef0123@git.example/x", "cloning https://***@git.example/x"),
         ("DB_PASS=hunter2 PORT=80", "DB_PASS=*** PORT=80"),
         ("aws_secret_access_key = hunter2", "aws_secret_access_key = ***"),
+        ("Server=db;Pwd=hunter2;Port=1", "Server=db;Pwd=***;Port=1"),
         ("SIGNING_KEY=hunter2", "SIGNING_KEY=***"),
         ('{"password": "hunt\\"er2", "port": 80}', '{"password": "***", "port": 80}'),
         ('msg="{\\"token\\":\\"hunter2\\"}" x', 'msg="{\\"token\\":\\"***\\"}" x'),
@@ -47,6 +48,7 @@ def test_what_looks_like_a_secret_is_masked(line: str, shown: str) -> None:
         "checks passed: 12, basic configuration loaded",
         "git@bitbucket.org:team/shop.git",
         "token count is 3",
+        "PWD=/srv/shop ; USER=root",
     ],
 )
 def test_what_explains_a_failure_stays(line: str) -> None:
