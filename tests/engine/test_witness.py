@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fabfile.engine.observe import Observer
+from fabfile.engine.operate import Order, operate
 from fabfile.engine.witness import Witness, at_once, in_turn
 from fabfile.localcloud.faults import Fault
 from fabfile.localcloud.models import Behaviour
@@ -19,11 +21,13 @@ from fabfile.localcloud.world import World, provision_world
 from fabfile.plan.evidence import Evidence
 from fabfile.plan.fleet import Facts, Group, Image, Instance, Lifecycle, Power, Template
 from fabfile.plan.reading import read_settings
-from fabfile.plan.release import Before, Kind, Record
+from fabfile.plan.release import Before, Ending, Kind, Record
 from fabfile.plan.settings import Settings
 from fabfile.tools import activities
 from tests.machine import Machine, failing_machine, make_key, until
 from tests.shared_lab import Lab
+
+from .conftest import Operator
 
 RELEASE = "0a1b"
 
@@ -150,6 +154,22 @@ def test_an_instance_that_nobody_knows_is_no_reason_to_fail(scene: Scene) -> Non
     (finding,) = evidence.findings
     assert finding.state == "EC2 does not list it any more"
     assert any("InvalidInstanceID" in line for line in finding.unread)
+
+
+def test_a_release_that_fails_keeps_what_its_instances_said_before_they_went(operator: Operator) -> None:
+    def witness(settings: Settings) -> Witness:
+        return Witness(settings, ask=operator.cloud.ask, spread=in_turn)
+
+    order = Order(Kind.RELEASE, "3.0.0", "ann")
+    result = operate(operator.settings, order, replace(operator.means, witness=witness))
+    assert result.ending is Ending.RESTORED
+    assert operator.leftovers() == []
+    assert result.record is not None
+    cause, *found = result.record.evidence
+    assert cause == result.why
+    assert sum(": running, not in " in line for line in found) == 3
+    assert "  GET /health on port 8080: answers: 503" in found
+    assert "  console:" in found
 
 
 def test_whatever_goes_wrong_the_reason_is_told(scene: Scene) -> None:

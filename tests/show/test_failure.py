@@ -26,3 +26,10 @@ def test_the_first_line_is_the_cause_and_the_last_is_what_to_type() -> None:
 
 def test_a_failure_without_evidence_still_says_what_serves() -> None:
     assert render(Evidence("it failed"), "nothing serves", ()) == "it failed\n  now: nothing serves"
+
+
+def test_lines_from_a_record_read_the_same() -> None:
+    evidence = Evidence("it failed", activities=("no capacity",))
+    assert render(evidence.lines, "nothing serves", ["fab status"]) == render(
+        evidence, "nothing serves", ["fab status"]
+    )
