@@ -22,6 +22,7 @@ from moto.ec2.models import ec2_backends
 from moto.elb.models import elb_backends
 from moto.elbv2.models import elbv2_backends
 
+from . import direct_kept
 from .corrections import ABSENT, Ec2Rules, swaps
 from .faults import Failure, Faults
 from .memory import Memory
@@ -88,6 +89,7 @@ class Cloud:
         self.workers = workers or ThreadPoolExecutor(max_workers=4, thread_name_prefix="localcloud")
         self.lock = threading.RLock()
         self.instances: dict[str, Instance] = {}  # by id, without those that are terminated
+        self.changes = 0  # counts every change of an instance's state
         self.savings: list[images.Saving] = []
         self._begun = clock.now()
         self._tidied_s = 0.0
@@ -112,6 +114,7 @@ class Cloud:
         """
         if self.witness is not None:
             self.witness(Moment.BEFORE, service, action)
+        direct_kept.note(service, action)
         return self.faults.before(service, action, self.time_s())
 
     def after(self, action: str, service: str) -> Failure | None:

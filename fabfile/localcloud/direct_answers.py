@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from botocore.utils import parse_to_aware_datetime
 from moto.core.serialize import AttributePickerContext, XFormedAttributePicker
 from moto.core.utils import get_value
+
+from .direct_kept import KEPT
 
 Show = Callable[[Any], Any]
 ABSENT: Any = object()
@@ -49,7 +52,8 @@ class Answers:
         """
         kind = shape.type_name
         if kind == "structure":
-            return Structure(self, shape, path)
+            structure, keep = Structure(self, shape, path), KEPT.get((self.operation.name, shape.name))
+            return structure if keep is None else keep(structure)
         if kind == "list":
             return List(self, shape, path)
         if kind == "map":
@@ -224,8 +228,13 @@ def _blob(value: Any) -> bytes:
 def _moment(value: Any) -> datetime:
     if value.__class__ is datetime and value.tzinfo is None:
         moment: datetime = value.replace(tzinfo=UTC)
-    else:
-        moment = parse_to_aware_datetime(value)
+        return moment
+    return _parse(value)
+
+
+@lru_cache(1000)
+def _parse(value: Any) -> datetime:
+    moment: datetime = parse_to_aware_datetime(value)
     return moment
 
 

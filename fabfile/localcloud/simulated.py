@@ -151,7 +151,7 @@ def simulated_cloud(seed: int = 0, *, direct: bool = False) -> Iterator[Simulate
     from moto.moto_api._internal import mock_random
 
     from ..tools import aws
-    from . import activities
+    from . import activities, direct_kept
 
     mock_random.seed(seed)  # ids repeat with the seed
     activities.number_anew()
@@ -163,7 +163,10 @@ def simulated_cloud(seed: int = 0, *, direct: bool = False) -> Iterator[Simulate
         _noted(simulated),
         aws.using(simulated.client_of_release),
     ):
-        yield simulated
+        try:
+            yield simulated
+        finally:
+            direct_kept.forget()
 
 
 @contextmanager

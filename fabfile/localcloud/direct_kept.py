@@ -1,0 +1,96 @@
+"""Answers about what has not changed, kept: a release asks for a thousand instances again and again.
+
+A model is shown as it was before while its attributes are the very same and no call has been made that could have
+changed what hangs on them. The cloud reports every call to :func:`note`, whichever way it came.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .direct_answers import Structure
+
+# EC2's actions that change an instance in its own attributes and tags alone, or no instance that there is.
+PLAIN = frozenset(
+    {
+        "CreateFleet",
+        "CreateImage",
+        "CreateLaunchTemplateVersion",
+        "CreateTags",
+        "DeleteTags",
+        "DeregisterImage",
+        "GetConsoleOutput",
+        "RebootInstances",
+        "RunInstances",
+        "StartInstances",
+        "StopInstances",
+        "TerminateInstances",
+    }
+)
+_kept: list[dict[Any, Any]] = []
+_edits = [0]
+
+
+def note(service: str, action: str) -> None:
+    """Hear of a call."""
+    if service == "ec2" and action not in PLAIN and not action.startswith("Describe"):
+        _edits[0] += 1
+
+
+def forget() -> None:
+    """Keep nothing of a cloud that is gone."""
+    for each in _kept:
+        each.clear()
+
+
+class OfModels:
+    """Shows models, those that have not changed as before.
+
+    :param structure: shows one.
+    """
+
+    def __init__(self, structure: Structure) -> None:
+        self._structure = structure
+        self._shown: dict[int, tuple[Any, list[Any], dict[str, str] | None, int, dict[str, Any]]] = {}
+        _kept.append(self._shown)
+
+    def __call__(self, value: Any) -> dict[str, Any]:
+        """Return what it shows."""
+        attributes = [*value.__dict__.values()]
+        tags = value.ec2_backend.tags.get(value.id) if "ec2_backend" in value.__dict__ else None
+        known = self._shown.get(id(value))
+        if known is not None:
+            model, had, were, edits, shown = known
+            if model is value and had == attributes and were == tags and edits == _edits[0]:
+                return {**shown}
+        shown = self._structure(value)
+        self._shown[id(value)] = (value, attributes, tags and {**tags}, _edits[0], shown)
+        return {**shown}
+
+
+class OfTexts:
+    """Shows models and dictionaries that hold nothing but texts."""
+
+    def __init__(self, structure: Structure) -> None:
+        self._structure = structure
+        self._shown: dict[Any, dict[str, Any]] = {}
+        _kept.append(self._shown)
+
+    def __call__(self, value: Any) -> dict[str, Any]:
+        """Return what it shows."""
+        inner = value if value.__class__ is dict else value.__dict__
+        key = (*inner, *inner.values())
+        shown = self._shown.get(key)
+        if shown is None:
+            shown = self._shown[key] = self._structure(value)
+        return {**shown}
+
+
+KEPT: dict[tuple[str, str], type[OfModels] | type[OfTexts]] = {
+    ("DescribeInstances", "Instance"): OfModels,
+    ("DescribeInstanceStatus", "InstanceStatus"): OfModels,
+    ("DescribeAutoScalingGroups", "Instance"): OfModels,
+    ("DescribeTargetHealth", "TargetHealthDescription"): OfTexts,
+    ("DescribeInstanceHealth", "InstanceState"): OfTexts,
+}
