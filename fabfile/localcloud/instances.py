@@ -155,6 +155,7 @@ class Instance(MotoInstance):
 
     def _enter(self, state: str, reason: StateReason | None = None) -> None:
         self._state = InstanceState(state, CODES[state])
+        self.cloud.changes += 1
         self.state_reason = reason or StateReason()
         self.since_s = self.cloud.time_s()
         when = self.cloud.utcnow().strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -199,7 +200,13 @@ class InstanceRules(EC2Backend):
                 f"We currently do not have sufficient {kind} capacity in the Availability Zone you requested ({zone})."
                 " Our system will be working on provisioning additional capacity.",
             )
-        return super().run_instances(image_id, count, user_data, security_group_names, **kwargs)
+        try:
+            return super().run_instances(image_id, count, user_data, security_group_names, **kwargs)
+        except StopIteration:  # moto's, of a subnet that has no address left
+            raise EC2ClientError(
+                "InsufficientFreeAddressesInSubnet",
+                "The specified subnet does not have enough free addresses to satisfy the request.",
+            ) from None
 
     def all_reservations(self, filters: Any = None) -> list[Reservation]:
         """Return all reservations, without what an answer that is behind does not know yet."""

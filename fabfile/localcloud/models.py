@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from .balancers import Member, MemberHealth, Pool, Seen
+from .balancers import Check, Member, MemberHealth, Pool, Seen
 from .clock import VirtualClock
 from .hosts import HostSpec, HostState, Power
 
@@ -47,6 +47,9 @@ class Machine:
     console: list[str] = field(default_factory=list)
 
 
+STATES = {(power, passes): HostState(power, passes) for power in Power for passes in (False, True)}
+
+
 class ModelHosts:
     """Machines that boot, pass checks, serve and die by the clock.
 
@@ -57,6 +60,7 @@ class ModelHosts:
         self._clock = clock
         self.images: dict[str, Behaviour] = {}
         self.machines: dict[str, Machine] = {}
+        self._by_address: dict[str, str] = {}
         self._next: deque[Behaviour] = deque()
 
     def script_next(self, *behaviours: Behaviour) -> None:
@@ -80,6 +84,7 @@ class ModelHosts:
         machine = Machine(spec, behaviour, Power.PENDING, self._clock.elapsed_s)
         machine.console.append(f"booting {spec.image_id}")
         self.machines[spec.instance_id] = machine
+        self._by_address[spec.address] = spec.instance_id
 
     def stop(self, instance_id: str) -> None:
         """Begin to power off."""
@@ -92,9 +97,10 @@ class ModelHosts:
     def states(self) -> dict[str, HostState]:
         """State of every machine; one that is not named is gone."""
         for machine in list(self.machines.values()):
-            self._advance(machine)
+            if machine.ordered or machine.power is not Power.RUNNING or machine.behaviour.dies_s is not None:
+                self._advance(machine)
         return {
-            instance_id: HostState(machine.power, self._checks_pass(machine))
+            instance_id: STATES[machine.power, self._checks_pass(machine)]
             for instance_id, machine in self.machines.items()
         }
 
@@ -113,13 +119,16 @@ class ModelHosts:
 
     def answer(self, address: str) -> int | None:
         """HTTP status that the application at an address answers with; None when nothing listens."""
-        machine = next((each for each in self.machines.values() if each.spec.address == address), None)
-        return None if machine is None else self.status(machine.spec.instance_id)
+        machine = self.machines.get(self._by_address.get(address, ""))
+        return self.status(machine.spec.instance_id) if machine and machine.spec.address == address else None
 
     def status(self, instance_id: str) -> int | None:
-        """HTTP status that an instance's application answers with; None when nothing listens."""
+        """HTTP status that an instance's application answers with; None when nothing listens.
+
+        Nothing does from the moment on at which the machine is told to stop: services get their stop signal first.
+        """
         machine = self.machines.get(instance_id)
-        if machine is None or machine.power is not Power.RUNNING:
+        if machine is None or machine.power is not Power.RUNNING or machine.ordered is not None:
             return None
         behaviour, runs_s = machine.behaviour, self._clock.elapsed_s - machine.since_s
         if behaviour.healthy_s is None:
@@ -174,6 +183,15 @@ class Watched:
     failed: int = 0
     reason: str = ""
     description: str = ""
+    said: MemberHealth | None = None  # None when it has changed since it was said
+
+    def say(self, now_s: float) -> MemberHealth:
+        """Say what it is; the same object for as long as nothing changes."""
+        draining = self.member.draining
+        requests = int(self.busy_until_s > now_s) if draining else int(self.seen is Seen.HEALTHY)
+        if self.said is None or self.said.requests != requests:
+            self.said = MemberHealth(self.seen, self.reason, self.description, requests)
+        return self.said
 
 
 class ModelBalancers:
@@ -187,70 +205,84 @@ class ModelBalancers:
         self._clock = clock
         self._hosts = hosts
         self.pools: dict[str, Pool] = {}
-        self._watched: dict[tuple[str, str], Watched] = {}
+        self._watched: dict[str, dict[str, Watched]] = {}
 
     def apply(self, pools: Sequence[Pool]) -> None:
         """Serve exactly these pools."""
-        now_s = self._clock.elapsed_s
+        before = self.pools
         self.pools = {pool.name: pool for pool in pools}
-        watched: dict[tuple[str, str], Watched] = {}
+        watched: dict[str, dict[str, Watched]] = {}
         for pool in pools:
-            for member in pool.members:
-                key = (pool.name, member.instance_id)
-                known = self._watched.get(key)
-                if known is None or known.member.draining != member.draining:
-                    served = known is not None and known.seen is Seen.HEALTHY
-                    machine = self._hosts.machines.get(member.instance_id)
-                    drain_s = machine.behaviour.drain_s if machine and served else 0.0
-                    known = Watched(member, now_s, now_s + drain_s)
-                watched[key] = known
+            earlier, known = before.get(pool.name), self._watched.get(pool.name, {})
+            is_same = earlier is not None and earlier.members is pool.members
+            watched[pool.name] = (
+                known if is_same else {each.instance_id: self._watch(known, each) for each in pool.members}
+            )
         self._watched = watched
+
+    def _watch(self, known: Mapping[str, Watched], member: Member) -> Watched:
+        watched, now_s = known.get(member.instance_id), self._clock.elapsed_s
+        if watched is not None and watched.member.draining == member.draining:
+            return watched
+        served = watched is not None and watched.seen is Seen.HEALTHY
+        machine = self._hosts.machines.get(member.instance_id)
+        return Watched(member, now_s, now_s + (machine.behaviour.drain_s if machine and served else 0.0))
 
     def health(self) -> Mapping[tuple[str, str], MemberHealth]:
         """Health by (pool name, instance id)."""
-        for (pool_name, instance_id), watched in self._watched.items():
-            if not watched.member.draining:
-                self._check(self.pools[pool_name], instance_id, watched)
-        return {
-            key: MemberHealth(each.seen, each.reason, each.description, self._requests(each))
-            for key, each in self._watched.items()
-        }
+        now_s = self._clock.elapsed_s
+        found: dict[tuple[str, str], MemberHealth] = {}
+        for name, members in self._watched.items():
+            check = self.pools[name].check
+            for instance_id, watched in members.items():
+                if watched.next_check_s <= now_s and not watched.member.draining:
+                    self._check(check, instance_id, watched)
+                found[name, instance_id] = watched.say(now_s)
+        return found
 
     def serving(self, pool_name: str) -> frozenset[str]:
         """Instances that a pool sends new requests to."""
-        return frozenset(
-            instance_id
-            for (name, instance_id), each in self._watched.items()
-            if name == pool_name and each.seen is Seen.HEALTHY and not each.member.draining
-        )
+        return self._in_state(pool_name, Seen.HEALTHY)
+
+    def unhealthy(self, pool_name: str) -> frozenset[str]:
+        """Instances whose health checks fail in a pool."""
+        return self._in_state(pool_name, Seen.UNHEALTHY)
 
     def finishing(self) -> dict[tuple[str, str], float]:
         """Return when the last request of each draining instance that is busy will be answered, by pool and id."""
         now_s = self._clock.elapsed_s
         return {
-            key: each.busy_until_s
-            for key, each in self._watched.items()
-            if each.member.draining and each.busy_until_s > now_s
+            (name, instance_id): each.busy_until_s
+            for name, members in self._watched.items()
+            for instance_id, each in members.items()
+            if each.busy_until_s > now_s and each.member.draining
         }
 
-    def _requests(self, watched: Watched) -> int:
-        if watched.member.draining:
-            return int(watched.busy_until_s > self._clock.elapsed_s)
-        return int(watched.seen is Seen.HEALTHY)
+    def _in_state(self, pool_name: str, seen: Seen) -> frozenset[str]:
+        return frozenset(
+            instance_id
+            for instance_id, each in self._watched.get(pool_name, {}).items()
+            if each.seen is seen and not each.member.draining
+        )
 
-    def _check(self, pool: Pool, instance_id: str, watched: Watched) -> None:
+    def _check(self, check: Check, instance_id: str, watched: Watched) -> None:
         while watched.next_check_s <= self._clock.elapsed_s:
-            watched.next_check_s += pool.check.interval_s
+            watched.next_check_s += check.interval_s
             status = self._hosts.status(instance_id)
             if status == 200:
                 watched.passed, watched.failed = watched.passed + 1, 0
             else:
                 watched.passed, watched.failed = 0, watched.failed + 1
-            needed = 1 if watched.seen is Seen.INITIAL else pool.check.healthy_threshold
+            needed = 1 if watched.seen is Seen.INITIAL else check.healthy_threshold
             if watched.passed >= needed:
-                watched.seen, watched.reason, watched.description = Seen.HEALTHY, "", ""
-            elif watched.failed >= pool.check.unhealthy_threshold:
-                watched.seen = Seen.UNHEALTHY
-                watched.reason = "Target.FailedHealthChecks" if status is None else "Target.ResponseCodeMismatch"
+                self._see(watched, Seen.HEALTHY, "", "")
+            elif watched.failed >= check.unhealthy_threshold:
+                reason = "Target.FailedHealthChecks" if status is None else "Target.ResponseCodeMismatch"
                 words = "Health checks failed" + ("" if status is None else f" with these codes: [{status}]")
-                watched.description = words
+                self._see(watched, Seen.UNHEALTHY, reason, words)
+
+    @staticmethod
+    def _see(watched: Watched, seen: Seen, reason: str, description: str) -> None:
+        if (watched.seen, watched.reason, watched.description) != (seen, reason, description):
+            watched.seen, watched.reason, watched.description = seen, reason, description
+            watched.said = None

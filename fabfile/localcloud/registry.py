@@ -5,9 +5,9 @@ Elastic Load Balancing's two generations keep the same book with other words; th
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .balancers import Member, MemberHealth, Seen
 from .instances import Instance
@@ -52,11 +52,15 @@ class Registry:
         self._cloud = cloud
         self.pool = pool
         self.entries: dict[str, Registration] = {}
+        self._changes = 0
+        self._told: dict[Any, tuple[tuple[int, int], tuple[Member, ...]]] = {}
+        self._quiet_since: tuple[int, int] | None = None
 
     def register(self, instance_id: str, port: int) -> None:
         """Enter an instance, or take back its deregistration."""
         entry = self.entries.get(instance_id)
         if entry is None or entry.draining or entry.port != port:
+            self._changes += 1
             self.entries[instance_id] = Registration(instance_id, port)
 
     def deregister(self, instance_id: str, delay_s: float) -> bool:
@@ -64,6 +68,7 @@ class Registry:
         entry = self.entries.get(instance_id)
         if entry is None:
             return False
+        self._changes += 1
         if delay_s <= 0:
             del self.entries[instance_id]
         elif not entry.draining:
@@ -96,26 +101,52 @@ class Registry:
 
         :param idle_is_over: whether draining ends with the last request, or only with its time.
         """
-        now_s = self._cloud.time_s()
+        stamp = self._stamp()
+        if stamp == self._quiet_since:
+            return
+        now_s, drain = self._cloud.time_s(), False
         for entry in list(self.entries.values()):
             until_s = entry.draining_until_s
             drained = until_s is not None and (now_s >= until_s or (idle_is_over and entry.is_idle))
             instance = self._cloud.instances.get(entry.instance_id)
             if drained or instance is None or instance.state == "terminated":
                 del self.entries[entry.instance_id]
+                self._changes += 1
+            else:
+                drain = drain or until_s is not None
+        self._quiet_since = None if drain else self._stamp()
 
-    def members(self, *, port: int | None = None, zones: Container[str | None] | None = None) -> tuple[Member, ...]:
-        """Return the members as the balancer is to serve them.
+    def members(self, *, port: int | None = None, zones: frozenset[str | None] | None = None) -> tuple[Member, ...]:
+        """Return the members as the balancer is to serve them; the same tuple for as long as nothing changes.
 
         :param port: the port of all of them, instead of each one's own.
         :param zones: the zones that the balancer serves; None for all.
         """
-        return tuple(
+        stamp, known = self._stamp(), self._told.get((port, zones))
+        if known is not None and known[0] == stamp:
+            return known[1]
+        members = tuple(
             Member(entry.instance_id, instance.private_ip or "", port or entry.port, entry.draining)
             for entry, instance in self._with_instances()
             if instance.state in ("running", "stopping", "shutting-down")
             and (zones is None or instance.availability_zone in zones)
         )
+        self._told[port, zones] = (stamp, members)
+        return members
+
+    def going(self) -> list[str]:
+        """Return the registered instances that shut down and do not drain yet."""
+        if self._stamp() == self._quiet_since:
+            return []
+        return [
+            entry.instance_id
+            for entry, instance in self._with_instances()
+            if instance.state == "shutting-down" and not entry.draining
+        ]
+
+    def _stamp(self) -> tuple[int, int]:
+        """Return what is another whenever a registration or the state of an instance has changed."""
+        return self._changes, self._cloud.changes
 
     def _with_instances(self) -> list[tuple[Registration, Instance]]:
         known = self._cloud.instances

@@ -45,7 +45,7 @@ class TargetGroup(FakeTargetGroup):
         super().__init__(*args, **kwargs)
         cloud: Cloud = self.ec2_backend.cloud  # type: ignore[attr-defined]
         self.registry = Registry(cloud, f"tg-{self.name}")
-        self.zones: set[str] = set()  # enabled for the load balancers that lead here
+        self.zones: frozenset[str | None] = frozenset()  # enabled for the load balancers that lead here
 
     @property
     def delay_s(self) -> float:
@@ -144,14 +144,12 @@ class TargetRules(ELBv2Backend):
         sockets = self._sockets()
         for arn, group in self.target_groups.items():
             group.load_balancer_arns = sorted({balancer for balancer, _, _ in sockets.get(arn, ())})
-            group.zones = {  # type: ignore[attr-defined]
+            group.zones = frozenset(  # type: ignore[attr-defined]
                 subnet.availability_zone
                 for balancer in group.load_balancer_arns
                 for subnet in self.load_balancers[balancer].subnets
-            }
-            for entry, instance in _book(group)._with_instances():
-                if instance.state == "shutting-down" and not entry.draining:
-                    group.deregister([{"Id": entry.instance_id}])
+            )
+            group.deregister([{"Id": instance_id} for instance_id in _book(group).going()])
             _book(group).expire(idle_is_over=False)
 
     def pools(self) -> list[Pool]:

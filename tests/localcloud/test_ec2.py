@@ -219,7 +219,7 @@ def test_addresses_are_unique_lie_in_the_subnet_and_are_those_of_interface_and_m
     cloud.clock.sleep(1)
     addresses = {describe(world, each)["PrivateIpAddress"] for each in ids}
     assert len(addresses) == 5
-    assert all(address.startswith("10.99.1.") for address in addresses)
+    assert all(address.startswith("10.99.16.") for address in addresses)
     assert {cloud.hosts.machines[each].spec.address for each in ids} == addresses
     interfaces = ec2.describe_network_interfaces(Filters=[{"Name": "subnet-id", "Values": [world.subnets[1]]}])
     assert {each["PrivateIpAddress"] for each in interfaces["NetworkInterfaces"]} == addresses

@@ -130,7 +130,7 @@ def test_a_target_group_without_a_listener_is_not_in_use(world: World, cloud: Si
 def test_a_target_in_a_zone_that_is_not_enabled_gets_nothing(world: World, cloud: SimulatedCloud) -> None:
     ec2 = cloud.client("ec2")
     vpc_id = ec2.describe_subnets(SubnetIds=[world.subnets[0]])["Subnets"][0]["VpcId"]
-    third = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.99.2.0/24", AvailabilityZone="us-east-1c")["Subnet"]
+    third = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.99.32.0/24", AvailabilityZone="us-east-1c")["Subnet"]
     instance_id = run(world, subnet=third["SubnetId"])
     register(world, instance_id)
     cloud.clock.sleep(10)
