@@ -60,7 +60,12 @@ class Standing:
 
 def displaces(newer: Ticket, older: Ticket) -> bool:
     """Tell whether the newer one of two takes the older one's place, once its turn comes."""
-    return older.kind is Kind.RELEASE and (newer.kind is Kind.ROLLBACK or newer.supersedes)
+    return older.kind is Kind.RELEASE and may_displace(newer)
+
+
+def may_displace(ticket: Ticket) -> bool:
+    """Tell whether one takes the place of any release that came before it."""
+    return ticket.kind is Kind.ROLLBACK or ticket.supersedes
 
 
 def goes_before(one: Standing, other: Standing) -> bool:
@@ -104,21 +109,25 @@ class Line:
                 standing.append(Standing(listed.key, ticket, listed.etag))
         return standing
 
-    def dismiss(self, winner: Standing) -> None:
-        """Tell those whose place the winner takes. Call it with the lock held: none of them can start meanwhile."""
-        if winner.ticket.kind is Kind.RELEASE and not winner.ticket.supersedes:
-            return
-        note = (winner.ticket.kind, winner.ticket.version, winner.ticket.who)
-        for listed in self._bucket.listed(self._prefix):
-            while listed.key < winner.key:
-                stored = self._bucket.read(listed.key)
-                ticket = _ticket_from(stored.body) if stored else None
-                if stored is None or ticket is None or ticket.dismissed or not displaces(winner.ticket, ticket):
+    def dismiss(self, winner: Ticket, older: Sequence[str]) -> None:
+        """Tell those whose place the winner takes. Call it with the lock held: none of them can start meanwhile.
+
+        :param older: the keys of those that came before it.
+        """
+        note = (winner.kind, winner.version, winner.who)
+        for key in older:
+            while stored := self._bucket.read(key):
+                ticket = _ticket_from(stored.body)
+                if ticket.dismissed or not displaces(winner, ticket):
                     break
                 # Under the winner's id: to its owner it is no longer its own.
-                body = written(replace(ticket, id=winner.ticket.id, dismissed=note))
-                if self._bucket.replace(listed.key, body, stored.etag):
+                body = written(replace(ticket, id=winner.id, dismissed=note))
+                if self._bucket.replace(key, body, stored.etag):
                     break
+
+    def older(self, place: Standing) -> list[str]:
+        """Return the keys of those that came before one of us."""
+        return [listed.key for listed in self._bucket.listed(self._prefix) if listed.key < place.key]
 
     def place(self, ticket: Ticket) -> Place:
         """Return a new place at the end; :meth:`Place.take` writes it down."""

@@ -178,13 +178,12 @@ def held(
     lock = Lock(bucket, env, Owner(who, process, doing, now_text(), now_text(), token), ttl_s, clock)
     ticket = Ticket(token, who, process, turn.kind, turn.version, turn.supersedes, now_text())
     try:
-        winner = just_come(ticket)
         if refusal := _try_at_once(lock, line, ticket):
             if wait_s <= 0:
                 raise Refusal(f"{refusal}; wait in line for it with --wait, or stop it there")
-            waiter = Waiter(line, ticket, lock, ttl_s=ttl_s, wait_s=wait_s, say=turn.say, clock=clock)
-            winner = waiter.wait()
-        line.dismiss(winner)
+            Waiter(line, ticket, lock, ttl_s=ttl_s, wait_s=wait_s, say=turn.say, clock=clock).wait()
+        if lock.lost:
+            raise Refusal(f"asleep or cut off, and the lock of {env} was lost; nothing was touched; run it again")
         yield lock
     finally:
         lock.release()
@@ -221,11 +220,14 @@ def _why_kept(holder: Owner, ttl_s: float, silent_s: float, *, trusting: bool) -
 
 def _try_at_once(lock: Lock, line: Line, ticket: Ticket) -> str | None:
     """Take the lock if nobody waits for it who comes first; else return why not."""
-    us = just_come(ticket)
-    first = [standing for standing in line.look() if goes_before(standing, us)]
+    us, waiting = just_come(ticket), line.look()
+    first = [standing for standing in waiting if goes_before(standing, us)]
     if first:
         return why_not(lock.blocked(), first)
     blocked = lock.try_take()
+    if blocked is None:
+        # Only those that we saw: whoever came since came after us.
+        line.dismiss(ticket, [standing.key for standing in waiting])
     return str(blocked) if blocked else None
 
 

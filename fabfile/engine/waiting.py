@@ -12,7 +12,7 @@ from ..plan.outcome import Refusal, Superseded
 from ..plan.release import Kind
 from ..plan.wording import counted
 from .claim import Stopwatch
-from .line import Line, Place, Standing, Ticket, goes_before
+from .line import Line, Place, Standing, Ticket, goes_before, may_displace
 
 POLL_S = 2.0
 REPEAT_S = 300.0  # a CI server takes a build that says nothing for long for dead
@@ -113,8 +113,8 @@ class Waiter:
         self._said: object = None
         self._said_s = self._began_s
 
-    def wait(self) -> Standing:
-        """Wait until the lock is ours, and return the place that we had.
+    def wait(self) -> None:
+        """Wait until the lock is ours, and tell those whose place we take.
 
         :raises Refusal: the time is up, or a rollback went before us, or we lost our place; nothing was touched.
         :raises Superseded: a newer release took our place.
@@ -126,7 +126,8 @@ class Waiter:
                 self._pause()
             # The lock is ours. Our place must be too: whoever passed us over, asleep as we were, removed the ticket.
             self._renew(place)
-            return place.standing
+            if may_displace(self._ticket):
+                self._line.dismiss(self._ticket, self._line.older(place.standing))
         finally:
             _leave(place)
 
