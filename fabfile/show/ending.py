@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..plan.release import Ending
+from . import failure
 from .status import what_serves
 
 if TYPE_CHECKING:
@@ -22,32 +23,28 @@ def _lines(env: str, result: Result, *, asked_to_undo: bool) -> Iterator[str]:
     if result.ending is Ending.DONE:
         yield result.why
     elif result.ending is Ending.STAGED:
-        yield result.why
-        yield f"  now: {serves}"
         version = result.record.version if result.record else ""
+        yield f"{result.why}\n  now: {serves}"
         yield f"  cut over with: fab release --env={env} --version={version}; or put back with: {_abort(env)}"
     elif result.ending is Ending.STOPPED:
-        yield f"stopped {result.why}"
-        yield f"  now: {serves}"
+        yield f"stopped {result.why}\n  now: {serves}"
         yield f"  the same command goes on; or put back with: {_abort(env)}"
     elif result.ending is Ending.RESTORED and asked_to_undo:
         yield f"put back; {serves}"
-    elif result.ending is Ending.RESTORED:
-        yield f"failed and put back: {result.why}"
-        yield from _evidence(result)
-        yield f"  now: {serves}"
-        yield f"  look with: fab status --env={env}; the story: fab history --env={env}"
     else:
-        yield f"failed and NOT put back: {result.why}"
-        yield from _evidence(result)
-        yield f"  now: {serves}"
-        yield f"  look with: fab status --env={env}; try again to put back with: {_abort(env)}"
+        restored = result.ending is Ending.RESTORED
+        verdict = "failed and put back" if restored else "failed and NOT put back"
+        more = f"fab history --env={env}" if restored else f"{_abort(env)} (tries again to put back)"
+        yield failure.render(_seen(result), serves, [f"fab status --env={env}", more], verdict)
 
 
 def _abort(env: str) -> str:
     return f"fab release --env={env} --abort"
 
 
-def _evidence(result: Result) -> Iterator[str]:
-    lines = result.record.evidence if result.record else ()
-    yield from (f"  {line}" for line in lines[1:])  # the first one is the cause, said already
+def _seen(result: Result) -> tuple[str, ...]:
+    """Return the lines of what was seen of the cause; the reason alone where there are none, or they have another."""
+    seen = result.record.evidence if result.record else ()
+    if seen and seen[0].startswith(result.why[:40]):
+        return seen
+    return (result.why, *seen)

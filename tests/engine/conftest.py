@@ -117,7 +117,7 @@ class Operator:
 @pytest.fixture
 def cloud() -> Iterator[SimulatedCloud]:
     aws._client.cache_clear()
-    with simulated_cloud(seed=7) as simulated:
+    with simulated_cloud(seed=7, direct=True) as simulated:
         yield simulated
     aws._client.cache_clear()
 
