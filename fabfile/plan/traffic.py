@@ -65,7 +65,13 @@ def healthy(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | 
         return None
     active = [i for i in side.active if i.in_group] if side.forward else list(side.active)
     ids = [i.id for i in active]
-    if not ids or holds(facts, goal.confirmations, lambda look: all(look.healthy_everywhere(i) for i in ids)):
+
+    def is_sure(instance_id: str) -> bool:
+        return holds(facts, goal.confirmations, lambda look: look.healthy_everywhere(instance_id))
+
+    sure = sum(is_sure(instance_id) for instance_id in ids)
+    # The way back does not wait for what the group launched beyond what is needed.
+    if sure == len(ids) or (not side.forward and sure >= demand(record, facts)):
         return None
     sick = [i for i in active if not facts.healthy_everywhere(i.id)]
     moving = any(i.lifecycle is not Lifecycle.IN_SERVICE for i in side.leave)
