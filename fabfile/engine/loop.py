@@ -206,7 +206,7 @@ class Loop:
         self._busy = 0
         if isinstance(act, LaunchInstances):
             self.observer.expect(set(done.launched) - set(record.launched), act.image_id, record.id)
-        return self._write(replace(done, failures=0)), 0
+        return self._write(replace(done, failures=0, trouble="")), 0
 
     def _fail(self, act: Act, record: Record, facts: Facts, error: Exception) -> Record:
         """Decide anew after a failed call: facts may say that it worked, or that another is right now."""
@@ -220,7 +220,7 @@ class Loop:
             if record.barren:
                 self.screen.failed(act, reason, record.failures)
                 return self._write(record)
-        record = replace(record, failures=record.failures + 1)
+        record = replace(record, failures=record.failures + 1, trouble=reason)
         self.screen.failed(act, reason, record.failures)
         if record.undo is None and mishap is Mishap.FINAL and not is_committed(record):
             return self._turn_back(Undo(reason), record, facts)

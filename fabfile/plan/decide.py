@@ -48,9 +48,8 @@ def decide(goal: Goal, record: Record, facts: Facts) -> Decision:
     :param facts: what AWS says now, with the looks before it.
     """
     if record.undo is None and record.failures >= MAX_FAILURES:
-        if is_committed(record):
-            return Stuck(f"gave up after {record.failures} failed calls in a row; {record.version} serves")
-        return Undo(f"gave up after {record.failures} failed calls in a row")
+        why = f"gave up after {record.failures} failed calls in a row: {record.trouble}"
+        return Stuck(f"{why}; {record.version} serves") if is_committed(record) else Undo(why)
     if wait := _unseen(record, facts):
         return wait
     return _forward(goal, record, facts) if record.undo is None else _back(record.undo, goal, record, facts)
@@ -58,7 +57,7 @@ def decide(goal: Goal, record: Record, facts: Facts) -> Decision:
 
 def _back(reason: str, goal: Goal, record: Record, facts: Facts) -> Decision:
     if record.failures >= MAX_FAILURES * 2:
-        return Stuck(f"{reason}; and putting back failed {record.failures} times")
+        return Stuck(f"{reason}; and putting back failed {record.failures} times: {record.trouble}")
     return _serve(old_side(record, facts), goal, record, facts) or _sure(goal, record, facts, Undone(reason))
 
 
@@ -79,6 +78,7 @@ def _serve(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | N
     """Walk the one road: warm, migrate, attach, healthy, point, standby, drain, soak, retire, restore."""
     return (
         _turn_back(side, record, facts)
+        or _judged(side, record, facts)
         or _lost(side, goal, record, facts)
         or _alarmed(side, goal, record, facts)
         or warming.late(side, goal, record, facts)
@@ -133,6 +133,18 @@ def _turn_back(side: Side, record: Record, facts: Facts) -> Act | None:
     if not ours:
         return None
     return traffic.room(record, facts, len(ours)) or ExitStandby(tuple(ours[:IDS_A_CALL]))
+
+
+def _judged(side: Side, record: Record, facts: Facts) -> Undo | None:
+    """Turn back when the group itself finds a new instance unhealthy that runs: another one would fare no better."""
+    if not side.forward or is_committed(record):
+        return None
+    for one in (facts.instances[i] for i in record.attached if i in facts.instances):
+        if one.power is Power.RUNNING and not one.group_healthy:
+            served = (look for look in facts.looks() if (i := look.instances.get(one.id)) and i.group_healthy)
+            why = why_unhealthy(one, next(served, facts))
+            return Undo(f"{facts.group.name} gave up on a new instance: {why}", (one.id,), HEALTH)
+    return None
 
 
 def _lost(side: Side, goal: Goal, record: Record, facts: Facts) -> Undo | None:

@@ -111,6 +111,7 @@ class Record:
     marks: tuple[tuple[str, datetime], ...] = ()
     undo: str | None = None
     failures: int = 0
+    trouble: str = ""
     launched: tuple[str, ...] = ()
     attached: tuple[str, ...] = ()
     recalled: tuple[str, ...] = ()

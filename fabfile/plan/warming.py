@@ -25,7 +25,7 @@ from .release import (
     Wait,
 )
 from .sides import Side, count_missing, is_settled, new_side, old_side
-from .waiting import give_up, is_over, wait_for
+from .waiting import give_up, is_over, wait_for, why_unhealthy
 from .wording import counted
 
 LAUNCHES_EACH = 4
@@ -60,7 +60,9 @@ def launch(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | N
     if not holds(facts, goal.confirmations, agrees):
         return Wait("another look to agree on what is missing", facts.at, None, "look")
     if len(record.launched) > LAUNCHES_EACH * (missing + len(side.active)):
-        return give_up(side, f"{len(record.launched)} instances were started, and they keep dying", (), HEALTH)
+        sick = [i for i in side.active if i.in_group and not facts.healthy_everywhere(i.id)]
+        why = f": {why_unhealthy(sick[0], facts)}" if sick else ""
+        return give_up(side, f"{len(record.launched)} instances were started, and they keep dying{why}", sick, HEALTH)
     return _start(side, record, facts, missing)
 
 
