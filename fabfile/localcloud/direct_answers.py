@@ -117,7 +117,9 @@ class Structure:
                 found = transform(found)
             if found is not None:
                 shown[name] = walk(found)
-        return {name: each for name, each in shown.items() if each is not ABSENT}
+        if ABSENT in shown.values():
+            shown = {name: each for name, each in shown.items() if each is not ABSENT}
+        return shown
 
     def _show_mapping(self, value: dict[str, Any]) -> dict[str, Any]:
         layout = tuple(value)
@@ -149,12 +151,15 @@ class Structure:
                 if key is None and not any("." in each for each in keys):
                     keys = ()
             if key is not None or keys or transform is not None:
-                walk = self._walkers.get(name)
-                if walk is None:
-                    walk = self._walkers[name] = self._answers.walker(member, where)
-                steps.append(Step(name, key, keys, walk, transform))
+                steps.append(Step(name, key, keys, self.member(name), transform))
         self._steps[layout] = steps
         return steps
+
+    def member(self, name: str) -> Show:
+        """Return what shows a member's values."""
+        if name not in self._walkers:
+            self._walkers[name] = self._answers.walker(self._shape.members[name], f"{self._path}.{name}")
+        return self._walkers[name]
 
 
 def _has(value: Any, key: str) -> bool:

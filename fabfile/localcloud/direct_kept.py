@@ -69,6 +69,23 @@ class OfModels:
         return {**shown}
 
 
+class OfReservations:
+    """Shows reservations, of which nothing changes but the instances that an answer has."""
+
+    def __init__(self, structure: Structure) -> None:
+        self._structure = structure
+        self._show_instances = structure.member("Instances")
+        self._shown: dict[str, dict[str, Any]] = {}
+        _kept.append(self._shown)
+
+    def __call__(self, value: Any) -> dict[str, Any]:
+        """Return what it shows."""
+        shown = self._shown.get(value.id)
+        if shown is None:
+            shown = self._shown[value.id] = self._structure(value)
+        return {**shown, "Instances": self._show_instances(value.instances)}
+
+
 class OfTexts:
     """Shows models and dictionaries that hold nothing but texts."""
 
@@ -87,7 +104,8 @@ class OfTexts:
         return {**shown}
 
 
-KEPT: dict[tuple[str, str], type[OfModels] | type[OfTexts]] = {
+KEPT: dict[tuple[str, str], type[OfModels] | type[OfReservations] | type[OfTexts]] = {
+    ("DescribeInstances", "Reservation"): OfReservations,
     ("DescribeInstances", "Instance"): OfModels,
     ("DescribeInstanceStatus", "InstanceStatus"): OfModels,
     ("DescribeAutoScalingGroups", "Instance"): OfModels,

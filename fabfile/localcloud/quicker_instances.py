@@ -5,20 +5,23 @@ Each function takes the place of one of moto's and answers as that does.
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import moto.ec2.models.instances as moto_instances
 import moto.ec2.utils as moto_utils
 from moto.ec2.exceptions import InvalidInstanceIdError
 from moto.ec2.models.core import TaggedEC2Resource
-from moto.ec2.models.instances import InstanceBackend, Reservation
+from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
+from moto.ec2.models.instances import Instance, InstanceBackend, Reservation
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, filter_reservations, get_prefix
 
 _PATTERN = re.compile(r"[*?\[\\]")
+_NONE = object()
 _tag_filter_matches = moto_utils.tag_filter_matches
 _describe_tags = TaggedEC2Resource.get_tags
+_get_instance = InstanceBackend.get_instance
 
 
 def get_tags(self: Any) -> list[dict[str, str]]:
@@ -42,39 +45,88 @@ def tag_filter_matches(obj: Any, filter_name: str, filter_values: list[str]) -> 
 
 def all_reservations(self: Any, filters: Any = None) -> list[Reservation]:
     """Return all reservations, those that have instances that pass the filters."""
-    wanted = (filters or {}).get("instance-id")
-    if wanted is None:
-        found = [copy.copy(reservation) for reservation in list(self.reservations.values())]
-        return found if filters is None else filter_reservations(found, filters)
-    found = list(_holding(self.reservations.values(), wanted))
-    rest = {name: values for name, values in filters.items() if name != "instance-id"}
+    found = list(self.reservations.values())
+    rest = {}
+    for name, values in (filters or {}).items():
+        if name == "instance-id":
+            found = _holding(found, _among(values))
+        elif name.startswith("tag:") and not any(map(_PATTERN.search, values)):
+            found = _holding(found, _tagged(self.tags, name[4:], values))
+        else:
+            rest[name] = values
+    found = [_copy(reservation, reservation.instances) for reservation in found]
     return filter_reservations(found, rest) if rest else found
 
 
 def get_reservations_by_instance_ids(self: Any, instance_ids: list[str], filters: Any = None) -> list[Reservation]:
     """Return the reservations of these instances, with these instances alone."""
-    found = list(_holding(self.all_reservations(), instance_ids))
+    found = _holding(self.all_reservations(), _among(instance_ids))
     held = {instance.id for reservation in found for instance in reservation.instances}
     if len(held) != len(instance_ids):
         raise InvalidInstanceIdError(next(iter(set(instance_ids) - held)))
     return found if filters is None else filter_reservations(found, filters)
 
 
-def _holding(reservations: Iterable[Reservation], instance_ids: Iterable[str]) -> Iterable[Reservation]:
-    """Give copies of the reservations of these instances, that hold no others."""
-    wanted = set(instance_ids)
-    for reservation in list(reservations):
-        held = [instance for instance in reservation.instances if instance.id in wanted]
+def get_instance(self: Any, instance_id: str) -> Instance:
+    """Return an instance by its id."""
+    if self.cloud.memory.unseen_since_s is not None:
+        return _get_instance(self, instance_id)
+    found: Instance | None = self.get_instance_by_id(instance_id)
+    if found is None:
+        raise InvalidInstanceIdError(instance_id)
+    return found
+
+
+def _holding(reservations: Iterable[Reservation], wants: Callable[[Instance], bool]) -> list[Reservation]:
+    """Return copies of the reservations that have wanted instances, without the others."""
+    found = []
+    for reservation in reservations:
+        held = [instance for instance in reservation.instances if wants(instance)]
         if held:
-            found = copy.copy(reservation)
-            found.instances = held
-            yield found
+            found.append(_copy(reservation, held))
+    return found
 
 
-_NONE = object()
+def _among(instance_ids: Iterable[str]) -> Callable[[Instance], bool]:
+    wanted = frozenset(instance_ids)
+    return lambda instance: instance.id in wanted
+
+
+def _tagged(tags: dict[str, dict[str, str]], key: str, values: list[str]) -> Callable[[Instance], bool]:
+    nothing: dict[str, str] = {}
+    return lambda instance: tags.get(instance.id, nothing).get(key, _NONE) in values
+
+
+def _copy(reservation: Reservation, instances: list[Instance]) -> Reservation:
+    copy = Reservation.__new__(Reservation)
+    copy.__dict__.update(reservation.__dict__, instances=instances)
+    return copy
+
+
+class AnyOffering:
+    """Offers every type of instance everywhere, as moto does in the end, after it has looked through all of them."""
+
+    def matches_filters(self, _offering: Any, _filters: Any, _location_type: str) -> bool:
+        """Say yes."""
+        return True
+
+
+def _one_of_each_place() -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Return one offering for each place that moto knows: it looks here for whether there is such a place."""
+    return {
+        kind: {
+            region: list({each["Location"]: each for each in offered}.values()) for region, offered in places.items()
+        }
+        for kind, places in INSTANCE_TYPE_OFFERINGS.items()
+    }
+
+
 SWAPS: list[tuple[Any, str, Any]] = [
     (TaggedEC2Resource, "get_tags", get_tags),
     (moto_utils, "tag_filter_matches", tag_filter_matches),
     (InstanceBackend, "all_reservations", all_reservations),
     (InstanceBackend, "get_reservations_by_instance_ids", get_reservations_by_instance_ids),
+    (InstanceBackend, "get_instance", get_instance),
+    (moto_instances, "InstanceTypeOfferingBackend", AnyOffering),
+    (moto_instances, "INSTANCE_TYPE_OFFERINGS", _one_of_each_place()),
 ]

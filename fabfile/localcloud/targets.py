@@ -127,7 +127,8 @@ class TargetRules(ELBv2Backend):
         if group is None:
             raise TargetGroupNotFoundError
         asked = targets or [{"Id": entry.instance_id} for entry in _book(group).entries.values()]
-        return [group.health_for(target, self.ec2_backend) for target in asked]
+        instances = self.ec2_backend
+        return [group.health_for(target, instances) for target in asked]
 
     def notify_terminate_instances(self, instance_ids: list[str]) -> None:
         """Do nothing: what becomes of a terminated instance is seen at each tick."""
