@@ -70,6 +70,7 @@ def provision_world(
     version: str = "1.0.0",
     behaviour: Behaviour | None = None,
     delay_s: int = 10,
+    beside: World | None = None,
 ) -> World:
     """Make a VPC with two zones, a launch template, load balancers and a group, all in service.
 
@@ -77,6 +78,7 @@ def provision_world(
     :param version: version that the first image serves.
     :param behaviour: how its machines behave.
     :param delay_s: seconds that load balancers may take to drain.
+    :param beside: a world of the same cloud, whose images this one launches as well.
     """
     ec2 = cloud.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.99.0.0/16")["Vpc"]["VpcId"]
@@ -89,7 +91,9 @@ def provision_world(
     target_group = _application_balancer(cloud, name, vpc, subnets, delay_s)
     _classic_balancer(cloud, name, subnets, delay_s)
     world = World(cloud, name, "", subnets, target_group, f"{name}-classic")
-    image_id = world.image(version, behaviour)
+    if beside is not None:
+        world.image_ids = beside.image_ids
+    image_id = world.image_ids.get(version) or world.image(version, behaviour)
     template = ec2.create_launch_template(
         LaunchTemplateName=name, LaunchTemplateData={"ImageId": image_id, "InstanceType": "t3.small"}
     )
@@ -114,7 +118,8 @@ def provision_world(
 
 def _is_settled(world: World, capacity: int) -> bool:
     balancers = world.cloud.balancers
-    return len(balancers.pools) == 2 and all(len(balancers.serving(pool)) == capacity for pool in balancers.pools)
+    pools = [pool for pool in balancers.pools if world.group in pool]
+    return len(pools) == 2 and all(len(balancers.serving(pool)) == capacity for pool in pools)
 
 
 def _application_balancer(cloud: SimulatedCloud, name: str, vpc: str, subnets: tuple[str, ...], delay_s: int) -> str:

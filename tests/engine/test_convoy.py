@@ -1,0 +1,150 @@
+"""Several groups released as one: none serves before all are warm, and all go back if one fails."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from fabfile.engine.convoy import groups_of, operate_all
+from fabfile.engine.loop import Result
+from fabfile.engine.operate import Order, journal_of
+from fabfile.localcloud.models import Behaviour
+from fabfile.localcloud.world import World, provision_world
+from fabfile.plan.outcome import Refusal
+from fabfile.plan.release import Ending, Kind, Wish
+
+from .conftest import Operator
+
+
+class Convoy:
+    """An operator with two groups, and what each of them serves over time."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator = operator
+        self.worlds = [
+            operator.world,
+            provision_world(operator.cloud, name="shop-west", capacity=2, beside=operator.world),
+        ]
+        operator.release_settings["groups"] = {"east": {"group": "shop-prod"}, "west": {"group": "shop-west"}}
+        self.seen: list[tuple[frozenset[str], ...]] = []
+        step = operator.cloud.clock.on_step
+
+        def watch() -> None:
+            step()
+            now = tuple(frozenset(self.served(world)) for world in self.worlds)
+            if not self.seen or self.seen[-1] != now:
+                self.seen.append(now)
+
+        operator.cloud.clock.on_step = watch
+
+    def served(self, world: World) -> set[str]:
+        balancers, hosts = self.operator.cloud.balancers, self.operator.cloud.hosts
+        pools = [pool for pool in balancers.pools if world.group in pool]
+        return {hosts.version(each) for pool in pools for each in balancers.serving(pool)}
+
+    def release(self, version: str, *, abort: bool = False, kind: Kind = Kind.RELEASE, **wish: Any) -> list[Result]:
+        order = Order(kind, version, "ann", abort=abort, wish=Wish(**wish), bad=True)
+        return operate_all(self.operator.settings, order, self.operator.means)
+
+    def is_clean(self) -> bool:
+        groups = [world.describe_group() for world in self.worlds]
+        return not any(
+            group["SuspendedProcesses"]
+            or [i for i in group["Instances"] if i["ProtectedFromScaleIn"] or i["LifecycleState"] != "InService"]
+            for group in groups
+        )
+
+
+@pytest.fixture
+def convoy(operator: Operator) -> Convoy:
+    return Convoy(operator)
+
+
+def endings(results: list[Result]) -> list[Ending]:
+    return [result.ending for result in results]
+
+
+def test_releases_one_group_after_another_by_default(convoy: Convoy) -> None:
+    assert endings(convoy.release("2.0.0")) == [Ending.DONE, Ending.DONE]
+    assert [convoy.served(world) for world in convoy.worlds] == [{"2.0.0"}, {"2.0.0"}]
+    # The second group saw nothing of the new version before the first one had nothing else.
+    assert (frozenset({"2.0.0"}), frozenset({"1.0.0"})) in convoy.seen
+    assert convoy.is_clean()
+
+
+def test_releases_them_together_where_that_is_asked_for(convoy: Convoy) -> None:
+    convoy.operator.release_settings["together"] = True
+    assert endings(convoy.release("2.0.0")) == [Ending.DONE, Ending.DONE]
+    assert (frozenset({"2.0.0"}), frozenset({"1.0.0"})) not in convoy.seen
+    assert convoy.is_clean()
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_puts_all_back_if_one_fails(convoy: Convoy, together: bool) -> None:
+    convoy.operator.release_settings["together"] = together
+    convoy.operator.world.image("4.0.0", Behaviour(version="4.0.0", sick_s=70), {"headway:project": "shop"})
+    old = [sorted(world.members()) for world in convoy.worlds]
+    # In the east it turns sick while the west is still being served.
+    results = convoy.release("4.0.0", soak_s=300)
+    assert endings(results) == [Ending.RESTORED, Ending.RESTORED]
+    assert [sorted(world.members()) for world in convoy.worlds] == old
+    assert [convoy.served(world) for world in convoy.worlds] == [{"1.0.0"}, {"1.0.0"}]
+    assert convoy.is_clean()
+
+
+def test_touches_none_when_one_is_refused(convoy: Convoy) -> None:
+    name = GROUPS[1]
+    convoy.operator.cloud.client("autoscaling").suspend_processes(
+        AutoScalingGroupName=name, ScalingProcesses=["Launch"]
+    )
+    with pytest.raises(Refusal, match=r"shop-west has Launch suspended"):
+        convoy.release("2.0.0")
+    assert convoy.operator.screen.acts == []
+    assert all(journal_of(each).read() is None for each in groups_of(convoy.operator.settings))
+
+
+@pytest.mark.parametrize("looks", [3, 10, 20, 30, 40])
+def test_goes_on_in_all_groups_after_a_stop(convoy: Convoy, looks: int) -> None:
+    left = [looks]
+
+    def stop() -> bool:
+        left[0] -= 1
+        return left[0] < 0
+
+    convoy.operator.stop = stop
+    assert Ending.STOPPED in endings(convoy.release("2.0.0"))
+    convoy.operator.stop = lambda: False
+    assert endings(convoy.release("2.0.0")) == [Ending.DONE, Ending.DONE]
+    assert [convoy.served(world) for world in convoy.worlds] == [{"2.0.0"}, {"2.0.0"}]
+    assert convoy.is_clean()
+
+
+@pytest.mark.parametrize("looks", [3, 10, 20, 30])
+def test_puts_all_groups_back_on_request(convoy: Convoy, looks: int) -> None:
+    old = [sorted(world.members()) for world in convoy.worlds]
+    left = [looks]
+
+    def stop() -> bool:
+        left[0] -= 1
+        return left[0] < 0
+
+    convoy.operator.stop = stop
+    convoy.release("2.0.0")
+    convoy.operator.stop = lambda: False
+    assert set(endings(convoy.release("", abort=True))) == {Ending.RESTORED}
+    assert [sorted(world.members()) for world in convoy.worlds] == old
+    assert convoy.is_clean()
+
+
+def test_refuses_to_put_back_where_no_group_has_begun(convoy: Convoy) -> None:
+    with pytest.raises(Refusal, match="no release in progress"):
+        convoy.release("", abort=True)
+
+
+def test_cuts_all_groups_over_at_the_minute(convoy: Convoy) -> None:
+    convoy.operator.release_settings["together"] = True
+    at = convoy.operator.cloud.clock.now() + timedelta(minutes=5)
+    assert endings(convoy.release("2.0.0", at=at)) == [Ending.DONE, Ending.DONE]
+    assert convoy.operator.cloud.clock.now() > at
