@@ -95,10 +95,8 @@ def test_puts_all_back_if_one_fails(convoy: Convoy, together: bool) -> None:
 
 
 def test_touches_none_when_one_is_refused(convoy: Convoy) -> None:
-    name = GROUPS[1]
-    convoy.operator.cloud.client("autoscaling").suspend_processes(
-        AutoScalingGroupName=name, ScalingProcesses=["Launch"]
-    )
+    client = convoy.operator.cloud.client("autoscaling")
+    client.suspend_processes(AutoScalingGroupName="shop-west", ScalingProcesses=["Launch"])
     with pytest.raises(Refusal, match=r"shop-west has Launch suspended"):
         convoy.release("2.0.0")
     assert convoy.operator.screen.acts == []
