@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from moto.autoscaling.models import autoscaling_backends
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.base_backend import BackendDict
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
@@ -219,12 +220,19 @@ class Cloud:
         """Return the Auto Scaling groups of all regions."""
         return [group for rules in _backends(autoscaling_backends) for group in rules.groups()]
 
-    def sound_alarm(self, policy: str) -> None:
-        """Run a scaling policy as its CloudWatch alarm would, where the group listens to alarms."""
+    def sound_alarm(self, policy: str, breach: float = 0.0, alarm: str = "") -> None:
+        """Run a scaling policy as its CloudWatch alarm would, where the group listens to alarms and is not cooling.
+
+        :param breach: how far the metric is beyond the alarm's threshold, or beyond the target that is tracked.
+        :param alarm: name of the alarm.
+        """
         for rules in _backends(autoscaling_backends):
             found = rules.policies.get(policy)
-            if found is not None and rules.group(found.auto_scaling_group_name).allows("AlarmNotification"):
-                found.execute()
+            if found is None:
+                continue
+            group = rules.group(found.auto_scaling_group_name)
+            if group.allows("AlarmNotification") and not found.is_cooling(group):
+                found.execute(breach, alarm or f"{policy}-alarm")
 
     def _boot(self, instance: Instance) -> None:
         spec = instance.spec()
@@ -291,7 +299,7 @@ class Cloud:
 def _forget_everything() -> None:
     """Make moto forget its data and the backends that hold it: resetting one makes another anew."""
     BackendDict.reset()
-    for each in (ec2_backends, elb_backends, elbv2_backends, autoscaling_backends):
+    for each in (ec2_backends, elb_backends, elbv2_backends, autoscaling_backends, cloudwatch_backends):
         each.clear()
 
 

@@ -25,7 +25,19 @@ from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.elb.responses import ELBResponse
 
-from . import classic, fleets, group_answers, hook_answers, images, instances, quicker, targets, templates
+from . import (
+    alarms,
+    classic,
+    fleets,
+    group_answers,
+    hook_answers,
+    images,
+    instances,
+    policies,
+    quicker,
+    targets,
+    templates,
+)
 from .group_rules import GroupRules
 from .groups import Group
 from .instances import Instance, InstanceRules
@@ -60,7 +72,12 @@ def swaps(cloud: Cloud) -> list[tuple[Any, str, Any]]:
         (moto_elb.elb_backends, "backend", _bound(classic.ClassicRules, cloud)),
         (moto_elbv2.elbv2_backends, "backend", _bound(targets.TargetRules, cloud)),
         (moto_autoscaling.autoscaling_backends, "backend", _bound(GroupRules, cloud)),
+        (moto_cloudwatch.cloudwatch_backends, "backend", _bound(alarms.AlarmRules, cloud)),
+        (moto_autoscaling, "FakeScalingPolicy", policies.Policy),
+        (AutoScalingResponse, "put_scaling_policy", policies.put_scaling_policy),
+        (AutoScalingResponse, "execute_policy", policies.execute_policy),
         (moto_instances, "Instance", Instance),
+        (moto_launch_templates, "LaunchTemplate", templates.Template),
         (moto_elb, "LoadBalancer", classic.LoadBalancer),
         (moto_elbv2, "FakeTargetGroup", targets.TargetGroup),
         (moto_autoscaling, "FakeAutoScalingGroup", Group),
@@ -77,7 +94,11 @@ def swaps(cloud: Cloud) -> list[tuple[Any, str, Any]]:
         *((General, each.__name__, each) for each in (instances.get_console_output,)),
         *(
             (LaunchTemplates, each.__name__, each)
-            for each in (templates.create_launch_template_version, templates.describe_launch_template_versions)
+            for each in (
+                templates.create_launch_template_version,
+                templates.describe_launch_template_versions,
+                templates.delete_launch_template_versions,
+            )
         ),
         *(
             (ELBResponse, each.__name__, each)
@@ -97,6 +118,8 @@ def swaps(cloud: Cloud) -> list[tuple[Any, str, Any]]:
                 group_answers.describe_load_balancer_target_groups,
                 group_answers.describe_load_balancers,
                 group_answers.disable_metrics_collection,
+                group_answers.start_instance_refresh,
+                group_answers.cancel_instance_refresh,
                 group_answers.describe_instance_refreshes,
                 hook_answers.put_lifecycle_hook,
                 hook_answers.delete_lifecycle_hook,

@@ -7,7 +7,7 @@ from typing import Any
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult, EmptyResult
 
-from . import hooks
+from . import hooks, refreshes
 from .activities import Activity
 from .group_rules import GroupRules
 from .groups import Group
@@ -128,7 +128,27 @@ def disable_metrics_collection(self: AutoScalingResponse) -> ActionResult:
     return EmptyResult()
 
 
+def start_instance_refresh(self: AutoScalingResponse) -> ActionResult:
+    """Start a refresh."""
+    rules = _rules(self)
+    refresh_id = refreshes.start(rules.group(self._get_param("AutoScalingGroupName")), rules.cloud.utcnow())
+    return ActionResult({"InstanceRefreshId": refresh_id})
+
+
+def cancel_instance_refresh(self: AutoScalingResponse) -> ActionResult:
+    """Cancel the refresh that runs."""
+    rules = _rules(self)
+    refresh_id = refreshes.cancel(rules.group(self._get_param("AutoScalingGroupName")), rules.cloud.utcnow())
+    return ActionResult({"InstanceRefreshId": refresh_id})
+
+
 def describe_instance_refreshes(self: AutoScalingResponse) -> ActionResult:
-    """Show that no instance refresh runs; none can be started here."""
-    _rules(self).group(self._get_param("AutoScalingGroupName"))
-    return ActionResult({"InstanceRefreshes": []})
+    """Show a group's refreshes, newest first.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeInstanceRefreshes.html
+    """
+    asked = self._get_param("InstanceRefreshIds", [])
+    found = _rules(self).group(self._get_param("AutoScalingGroupName")).refreshes
+    return ActionResult(
+        {"InstanceRefreshes": [each for each in found if not asked or each.instance_refresh_id in asked]}
+    )

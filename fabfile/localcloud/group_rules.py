@@ -19,6 +19,7 @@ from . import mixed
 from .activities import Activity
 from .groups import COUNTED, Group, Member
 from .instances import Instance, InstanceRules
+from .schedule import why_not_recurrence
 
 if TYPE_CHECKING:
     from .cloud import Cloud
@@ -105,11 +106,13 @@ class GroupRules(AutoScalingBackend):
             )
         group.desired_capacity = wanted
 
-    def change_capacity(self, group_name: str, scaling_adjustment: int | None) -> None:
-        """Follow a scaling policy, within the group's sizes."""
-        group = self.group(group_name)
-        wanted = group.sizes.desired + (scaling_adjustment or 0)
-        group.desired_capacity = min(max(wanted, group.sizes.smallest), group.sizes.largest)
+    def put_scheduled_update_group_action(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Schedule a change, by a recurrence and a time zone that there are."""
+        self.group(name)
+        why_not = why_not_recurrence(kwargs.get("recurrence"), kwargs.get("timezone"))
+        if why_not:
+            raise ValidationError(why_not)
+        return super().put_scheduled_update_group_action(name, *args, **kwargs)
 
     def attach_instances(self, group_name: str, instance_ids: list[str]) -> None:
         """Take running instances in; the desired capacity grows with them."""

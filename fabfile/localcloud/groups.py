@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .group_rules import GroupRules
     from .hooks import Hook, Waiting
+    from .refreshes import Refresh
     from .registry import Registry
 
 COUNTED = (
@@ -100,6 +101,9 @@ class Group(FakeAutoScalingGroup):
         cloud = self.autoscaling_backend.cloud
         self._members: dict[str, Member] = {}
         self.hooks: dict[str, Hook] = {}
+        self.refreshes: list[Refresh] = []  # newest first
+        self.scheduled_until = cloud.clock.now()  # what recurs has been looked at until here
+        self.cools_until_s = 0.0
         self.status: str | None = None
         self.log = Log(self.name, self.arn, cloud.utcnow)
         self.retry_at_s = 0.0

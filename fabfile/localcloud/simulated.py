@@ -120,12 +120,14 @@ class SimulatedCloud:
             for instance_id, status in answers.items()
         }
 
-    def sound_alarm(self, policy: str) -> None:
+    def sound_alarm(self, policy: str, breach: float = 0.0) -> None:
         """Let a CloudWatch alarm breach that a group's scaling policy listens to.
 
-        Nothing comes of it while the group has AlarmNotification suspended.
+        Nothing comes of it while the group has AlarmNotification suspended, or simple scaling cools down.
+
+        :param breach: how far the metric is beyond the alarm's threshold, or beyond the target that is tracked.
         """
-        self.cloud.sound_alarm(policy)
+        self.cloud.sound_alarm(policy, breach)
 
     def until(self, reached: Any, within_s: float = 600.0) -> float:
         """Let time pass until a condition holds; return the seconds that took.

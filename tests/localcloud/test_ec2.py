@@ -366,6 +366,44 @@ def test_all_versions_can_be_listed(world: World, ec2: Any) -> None:
     assert numbers == list(range(1, 22))
 
 
+def test_deleted_versions_are_gone_and_their_numbers_are_not_given_again(world: World, ec2: Any) -> None:
+    """https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteLaunchTemplateVersions.html."""
+    template = {"LaunchTemplateId": world.template_id}
+
+    def make() -> int:
+        answer = ec2.create_launch_template_version(**template, SourceVersion="1", LaunchTemplateData={})
+        return int(answer["LaunchTemplateVersion"]["VersionNumber"])
+
+    def numbers(**asked: Any) -> list[int]:
+        found = ec2.describe_launch_template_versions(**template, **asked)["LaunchTemplateVersions"]
+        return [each["VersionNumber"] for each in found]
+
+    assert [make(), make(), make()] == [2, 3, 4]
+    answer = ec2.delete_launch_template_versions(**template, Versions=["1", "2", "4", "9"])
+    gone = [each["VersionNumber"] for each in answer["SuccessfullyDeletedLaunchTemplateVersions"]]
+    kept = {
+        each["VersionNumber"]: each["ResponseError"]["Code"]
+        for each in answer["UnsuccessfullyDeletedLaunchTemplateVersions"]
+    }
+    assert gone == [2, 4]
+    assert kept == {1: "unexpectedError", 9: "launchTemplateVersionDoesNotExist"}
+    assert numbers() == [1, 3]
+    assert numbers(Versions=["$Latest"]) == [3]
+    assert make() == 5
+    assert numbers(MinVersion="3", MaxVersion="4") == [3]
+    with pytest.raises(ClientError, match=r"InvalidLaunchTemplateId\.VersionNotFound"):
+        numbers(Versions=["2"])
+
+
+def test_a_subnet_without_addresses_launches_nothing(world: World, ec2: Any) -> None:
+    """https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html."""
+    vpc_id = ec2.describe_subnets(SubnetIds=[world.subnets[0]])["Subnets"][0]["VpcId"]
+    small = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.99.64.0/28", AvailabilityZone="us-east-1a")["Subnet"]
+    run(world, SubnetId=small["SubnetId"], MinCount=11, MaxCount=11)
+    with pytest.raises(ClientError, match="InsufficientFreeAddressesInSubnet"):
+        run(world, SubnetId=small["SubnetId"])
+
+
 def test_throttled_calls_are_tried_again_in_virtual_time(world: World, cloud: SimulatedCloud, ec2: Any) -> None:
     cloud.faults.throttle("DescribeInstances", Fault(times=2))
     assert ec2.describe_instances()["ResponseMetadata"]["RetryAttempts"] == 2

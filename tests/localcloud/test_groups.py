@@ -486,5 +486,34 @@ def test_an_attached_load_balancer_is_in_service_once_an_instance_is_healthy(
     assert state() == "InService"
 
 
-def test_no_instance_refresh_runs(world: World, autoscaling: Any) -> None:
-    assert autoscaling.describe_instance_refreshes(AutoScalingGroupName=world.group)["InstanceRefreshes"] == []
+def test_an_instance_refresh_runs_until_it_is_cancelled(world: World, autoscaling: Any) -> None:
+    """https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_StartInstanceRefresh.html."""
+    group = {"AutoScalingGroupName": world.group}
+
+    def listed() -> list[tuple[str, str]]:
+        found = autoscaling.describe_instance_refreshes(**group)["InstanceRefreshes"]
+        return [(each["InstanceRefreshId"], each["Status"]) for each in found]
+
+    assert listed() == []
+    refresh = autoscaling.start_instance_refresh(**group)["InstanceRefreshId"]
+    assert listed() == [(refresh, "InProgress")]
+    with pytest.raises(ClientError, match="InstanceRefreshInProgress"):
+        autoscaling.start_instance_refresh(**group)
+    assert autoscaling.cancel_instance_refresh(**group)["InstanceRefreshId"] == refresh
+    assert listed() == [(refresh, "Cancelled")]
+    with pytest.raises(ClientError, match="ActiveInstanceRefreshNotFound"):
+        autoscaling.cancel_instance_refresh(**group)
+    second = autoscaling.start_instance_refresh(**group)["InstanceRefreshId"]
+    assert listed() == [(second, "InProgress"), (refresh, "Cancelled")]
+
+
+def test_a_group_has_no_warm_pool_until_it_is_given_one(world: World, autoscaling: Any) -> None:
+    """https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeWarmPool.html."""
+    group = {"AutoScalingGroupName": world.group}
+    pool = autoscaling.describe_warm_pool(**group)
+    assert "WarmPoolConfiguration" not in pool
+    assert pool["Instances"] == []
+    autoscaling.put_warm_pool(**group, MinSize=2, PoolState="Stopped")
+    assert autoscaling.describe_warm_pool(**group)["WarmPoolConfiguration"]["MinSize"] == 2
+    autoscaling.delete_warm_pool(**group)
+    assert "WarmPoolConfiguration" not in autoscaling.describe_warm_pool(**group)

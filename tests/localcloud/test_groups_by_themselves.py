@@ -154,6 +154,10 @@ def test_an_instance_that_does_not_survive_its_boot_is_tried_again(world: World,
     cloud.clock.sleep(60)
     assert len(world.members()) == 5
     assert booting not in world.members(None)
+    answer = cloud.client("autoscaling").describe_scaling_activities(AutoScalingGroupName=world.group)
+    (launch,) = (each for each in answer["Activities"] if each["Description"].endswith(f"new EC2 instance: {booting}"))
+    assert launch["StatusCode"] == "Failed"
+    assert launch["StatusMessage"].endswith("Internal error on launch. Launching EC2 instance failed.")
 
 
 # https://docs.aws.amazon.com/autoscaling/ec2/userguide/understand-how-suspending-processes-affects-other-processes.html
