@@ -25,6 +25,7 @@ from ..tools.s3 import Bucket, Listed
 from .claim import SLACK_S, Claim, now_text
 from .written import read_as, written
 
+PATIENCE = 5  # times the ttl for which S3 may fail before one that waits gives up
 _NEWEST = "~"  # sorts after every number: the place of one that has just come
 
 
@@ -51,11 +52,12 @@ class Ticket:
 
 @dataclass(frozen=True)
 class Standing:
-    """A ticket in line; keys sort in the order of arrival."""
+    """A ticket in line; keys sort in the order of arrival. One that is silent has not been heard of for the ttl."""
 
     key: str
     ticket: Ticket
     etag: str = ""
+    silent: bool = False
 
 
 def displaces(newer: Ticket, older: Ticket) -> bool:
@@ -89,24 +91,26 @@ class Line:
         self._ttl_s = ttl_s
         self._read: dict[str, Ticket] = {}
 
-    def look(self, *, own: str | None = None, trusting: bool = True, tidy: bool = True) -> list[Standing]:
+    def look(self, *, own: str | None = None, trusting: bool = False, tidy: bool = True) -> list[Standing]:
         """Return who waits, in the order of arrival, after removing the tickets of the dead.
 
         :param own: the key of our own ticket, which we do not judge.
-        :param trusting: whether silence proves death; if not, only a process that is seen to be gone is dead.
-        :param tidy: remove the tickets of the dead; if not, leave them out.
+        :param trusting: whether silence for the ttl proves death. If not, only a process that is seen to be gone is
+            dead, and one that has been silent for longer than anybody waits for S3.
+        :param tidy: remove the tickets of the dead; if not, leave them out only.
         """
         standing = []
         for listed in self._bucket.listed(self._prefix):
             ticket = self._ticket(listed.key)
             if ticket is None:
                 continue
-            dead = listed.key != own and self._is_dead(ticket, listed, trusting=trusting)
+            silent = listed.age_s >= self._ttl_s + SLACK_S
+            dead = (silent and trusting) or self._is_dead(ticket, listed)
             # Whoever renewed its ticket meanwhile lives: then nothing is removed, and it stands in line.
-            if dead and (not tidy or self._bucket.delete(listed.key, listed.etag)):
+            if dead and listed.key != own and (not tidy or self._bucket.delete(listed.key, listed.etag)):
                 continue
             if ticket.dismissed is None or listed.key == own:
-                standing.append(Standing(listed.key, ticket, listed.etag))
+                standing.append(Standing(listed.key, ticket, listed.etag, silent))
         return standing
 
     def dismiss(self, winner: Ticket, older: Sequence[str]) -> None:
@@ -145,12 +149,11 @@ class Line:
             self._read[key] = _ticket_from(stored.body)
         return self._read[key]
 
-    def _is_dead(self, ticket: Ticket, listed: Listed, *, trusting: bool) -> bool:
+    def _is_dead(self, ticket: Ticket, listed: Listed) -> bool:
+        """Tell whether nobody can be waiting. A process that is there but silent may have been suspended."""
         process = ownership.read_owner(ticket.process)
-        if process is not None and ownership.lives(process) is False:
-            return True
-        # A process that is there but silent, such as one that was suspended, does not hold up the others.
-        return trusting and listed.age_s >= self._ttl_s + SLACK_S
+        gone = process is not None and ownership.lives(process) is False
+        return gone or listed.age_s >= (PATIENCE + 2) * self._ttl_s + SLACK_S
 
 
 class Place:
@@ -194,7 +197,7 @@ class Place:
 
 def read_line(bucket: Bucket, env: str, ttl_s: float) -> tuple[Ticket, ...]:
     """Return who waits for an env's lock, in the order of arrival, touching nothing."""
-    return tuple(standing.ticket for standing in Line(bucket, env, ttl_s).look(tidy=False))
+    return tuple(standing.ticket for standing in Line(bucket, env, ttl_s).look(trusting=True, tidy=False))
 
 
 def _number(name: str) -> int:

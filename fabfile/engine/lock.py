@@ -221,7 +221,8 @@ def _why_kept(holder: Owner, ttl_s: float, silent_s: float, *, trusting: bool) -
 def _try_at_once(lock: Lock, line: Line, ticket: Ticket) -> str | None:
     """Take the lock if nobody waits for it who comes first; else return why not."""
     us, waiting = just_come(ticket), line.look()
-    first = [standing for standing in waiting if goes_before(standing, us)]
+    # Nobody's silence can be judged by one who has just come; but it does not hold up anybody either.
+    first = [standing for standing in waiting if goes_before(standing, us) and not standing.silent]
     if first:
         return why_not(lock.blocked(), first)
     blocked = lock.try_take()

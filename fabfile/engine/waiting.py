@@ -12,7 +12,7 @@ from ..plan.outcome import Refusal, Superseded
 from ..plan.release import Kind
 from ..plan.wording import counted
 from .claim import Stopwatch
-from .line import Line, Place, Standing, Ticket, goes_before, may_displace
+from .line import PATIENCE, Line, Place, Standing, Ticket, goes_before, may_displace
 
 POLL_S = 2.0
 REPEAT_S = 300.0  # a CI server takes a build that says nothing for long for dead
@@ -69,17 +69,19 @@ class Prize(Protocol):
 
 
 class Contact:
-    """Whether S3 has been within reach all the while: who was cut off, or asleep, cannot blame others for silence."""
+    """Whether S3 has been within reach for long enough to judge others by their silence.
+
+    Who has just come, was asleep or was cut off cannot: perhaps all of them were cut off until now.
+    """
 
     def __init__(self, ttl_s: float, now_s: float) -> None:
         self._ttl_s = ttl_s
-        self._heard_s = now_s
-        self._broken_s: float | None = None
+        self._heard_s = self._since_s = now_s
 
     def heard(self, now_s: float) -> None:
         """Note that S3 answered."""
-        if now_s - self._heard_s > self._ttl_s / 2:
-            self._broken_s = now_s
+        if self.silent_s(now_s) > self._ttl_s / 2:
+            self._since_s = now_s
         self._heard_s = now_s
 
     def silent_s(self, now_s: float) -> float:
@@ -87,8 +89,8 @@ class Contact:
         return now_s - self._heard_s
 
     def trusts(self, now_s: float) -> bool:
-        """Tell whether the silence of others proves anything: they had time to beat since we can hear them again."""
-        return self._broken_s is None or now_s - self._broken_s >= self._ttl_s
+        """Tell whether the silence of others proves anything: they had time to beat since we can hear them."""
+        return self.silent_s(now_s) <= self._ttl_s / 2 and now_s - self._since_s >= self._ttl_s
 
 
 class Waiter:
@@ -132,13 +134,13 @@ class Waiter:
             _leave(place)
 
     def _is_our_turn(self, place: Place) -> bool:
-        """Look once. S3 may fail for as long as a lock may be silent: then everybody else was cut off as well."""
+        """Look once. S3 may fail for a while: our place is kept, since whoever could remove us hears nothing either."""
         try:
             taken = self._look(place)
         except (Refusal, Superseded):
             raise
         except Exception as error:
-            if self._contact.silent_s(self._clock.now_s()) > self._ttl_s or self._left_s() <= 0:
+            if self._contact.silent_s(self._clock.now_s()) > PATIENCE * self._ttl_s or self._left_s() <= 0:
                 raise
             if self._is_news("no answer"):
                 self._say(f"waiting, still in line; S3 does not answer: {' '.join(str(error).split())}")

@@ -41,6 +41,11 @@ class Odds:
     asleep: float = 0.0
     unheard: float = 0.0
     unanswered: float = 0.0
+    interrupted: float = 0.0
+    # From when to when S3 answers nobody.
+    outage_s: tuple[float, float] = (0.0, 0.0)
+    # The one call of actor 1 that goes wrong: its number, and whether it arrives all the same.
+    only: tuple[int, bool] = (0, False)
 
 
 @dataclass
@@ -67,16 +72,21 @@ class Actor:
     faulted: bool = False
     killed: bool = False
     key: str = ""
+    interrupted: bool = False
+    calls: int = 0
+    looked_at: int = 0
+    took_at: int | None = None
     entered_at: int | None = None
     arrived_at: int | None = None
     began_at: int | None = None
+    ignored: list[int] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     wake_s: float = 0.0
     go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     @property
     def mishap(self) -> bool:
-        return self.slept or self.faulted or self.killed
+        return self.slept or self.faulted or self.killed or self.interrupted
 
 
 class World:
@@ -129,6 +139,19 @@ class World:
         if actor.killed:
             raise Killed
 
+    def nap(self) -> None:
+        """Perhaps fall asleep."""
+        if self.rng.random() < self.odds.asleep:
+            self.actor.slept = True
+            self.sleep(self.rng.uniform(0.3, 3) * TTL_S)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep as the code under test asks for it, perhaps until Ctrl-C."""
+        self.sleep(seconds)
+        if self.rng.random() < self.odds.interrupted:
+            self.actor.interrupted = True
+            raise KeyboardInterrupt
+
     @property
     def actor(self) -> Actor:
         assert self.current is not None
@@ -139,31 +162,49 @@ class World:
         actor, odds = self.actor, self.odds
         if actor.killed:
             raise Killed
-        if self.rng.random() < odds.asleep:
-            actor.slept = True
-            self.sleep(self.rng.uniform(0.3, 3) * TTL_S)
+        actor.calls += 1
+        self.nap()
         self.sleep(self.rng.choice((0.0, 0.05, 0.3)))
         chance = self.rng.random()
+        only = actor.number == 1 and actor.calls == odds.only[0]
         if chance < odds.killed:
             actor.killed = True
             if self.rng.random() < 0.5:
                 answer()
             raise Killed
-        if chance < odds.killed + odds.unheard:
+        cut_off = odds.outage_s[0] <= self.now_s < odds.outage_s[1]
+        if chance < odds.killed + odds.unheard or cut_off or (only and not odds.only[1]):
             actor.faulted = True
             raise NoAnswerError("unheard")
         found = answer()
-        if self.rng.random() < odds.unanswered:
+        self.nap()
+        if self.rng.random() < odds.unanswered or only:
             actor.faulted = True
             raise NoAnswerError("unanswered")
         return found
 
     def put(self, key: str, body: bytes) -> str:
+        actor = self.actor
         self._writes += 1
         self.things[key] = Thing(body, f"e{self._writes}", self.now_s)
-        if "/line/" in key and self.actor.arrived_at is None:
-            self.actor.key, self.actor.arrived_at = key, self.step()
+        if "/line/" in key and actor.arrived_at is None:
+            actor.key, actor.arrived_at = key, self.step()
+        if key == LOCK and actor.took_at is None:
+            actor.took_at = self.step()
+            self._take(actor)
         return self.things[key].etag
+
+    def _take(self, me: Actor) -> None:
+        """Note who stands in line that we saw and that goes before us: should we start, we have pushed in."""
+        for other in self.actors:
+            waits = other.key in self.things and not other.mishap and other.took_at is None
+            if (
+                waits
+                and "" < me.key < other.key
+                and (other.arrived_at or 0) < me.looked_at
+                and displaces(_ticket_of(other), _ticket_of(me))
+            ):
+                me.ignored.append(other.number)
 
     def age_s(self, thing: Thing) -> float:
         """As S3 tells it: from times in whole seconds."""
@@ -183,6 +224,8 @@ class World:
             actor.ending = f"superseded: {ended}"
         except Refusal as ended:
             actor.ending = f"refused: {ended}"
+        except KeyboardInterrupt:
+            actor.ending = "interrupted"
         except Killed:
             actor.ending = "killed"
         except Exception as error:
@@ -192,19 +235,19 @@ class World:
 
     def _want_the_lock(self, actor: Actor) -> str | None:
         who = f"p{actor.number}"
-        clock = Stopwatch(lambda: self.now_s, self.sleep)
+        clock = Stopwatch(lambda: self.now_s, self.wait)
         bucket: Any = WorldBucket(self)
         with held(
             bucket, "prod", who=who, doing=who, ttl_s=TTL_S, wait_s=actor.wait_s, turn=actor.turn, clock=clock
         ) as lock:
             self._enter(actor)
+            beat_s = self.now_s
             for _ in range(actor.acts):
-                self.sleep(TTL_S / 4)
-                if self.rng.random() >= self.odds.asleep * 5:
+                self.sleep(self.rng.uniform(0, TTL_S / 4))
+                if self.now_s - beat_s >= TTL_S / 4:
                     lock._renew()  # what the heartbeat's own thread does, here in its turn
-                if self.rng.random() < self.odds.asleep * 5:
-                    actor.slept = True
-                    self.sleep(self.rng.uniform(0.3, 3) * TTL_S)
+                    beat_s = self.now_s
+                self.nap()
                 if lock.lost:
                     return "lost"
                 self._act(actor, lock)
@@ -219,6 +262,7 @@ class World:
     def _enter(self, me: Actor) -> None:
         """Note who must not start any more: they stood in line before we came, and we took their place."""
         me.entered_at = self.step()
+        self.violations += [f"{me.number} did not let {number} go first" for number in me.ignored]
         if me in self.passed_over:
             self.violations.append(f"{me.number} starts although it was passed over")
         assert me.began_at
@@ -260,6 +304,7 @@ class WorldBucket:
 
     def listed(self, prefix: str) -> list[Listed]:
         def answer() -> list[Listed]:
+            self._world.actor.looked_at = self._world.step()
             things = sorted(self._world.things.items())
             return [
                 Listed(key, thing.etag, self._world.age_s(thing)) for key, thing in things if key.startswith(prefix)

@@ -1,4 +1,7 @@
-"""Whatever happens in whatever order: never two owners, nobody lost, nobody passed over silently, nothing left behind."""
+"""Whatever happens in whatever order: never two owners, nobody lost, nothing left behind.
+
+The histories are those of :mod:`.line_world`; a failing one comes again by its number.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from fabfile.tools import ownership
 
 from .line_world import TTL_S, Actor, Odds, World
 
-HISTORIES = 600
+HISTORIES = 90
 
 
 @pytest.fixture
@@ -53,34 +56,47 @@ def crowd(seed: int, size: int, *, supersedes: bool = False, machines: int = 3) 
     return actors
 
 
-def endings(world: World) -> list[tuple[int, str]]:
-    return [(actor.number, actor.ending) for actor in world.actors]
+def check_ends_well(world: World) -> None:
+    """Check what holds whatever happened: nobody acted without the lock, and who had no mishap was not lost."""
+    assert not world.violations
+    by_version = {actor.turn.version: actor for actor in world.actors}
+    for actor in world.actors:
+        word, _, rest = actor.ending.partition(": ")
+        assert word in {"done", "superseded", "refused", "failed", "lost", "killed", "interrupted"}
+        told = word == "superseded" or "ordered a rollback to" in rest
+        if not actor.mishap:
+            assert word == "done" or told, actor.ending
+        if word == "lost" or "lost" in rest:
+            assert actor.slept or actor.faulted, actor.ending
+        if told:
+            version = rest.split()[2] if word == "superseded" else rest.split(" to ")[1].split()[0]
+            winner = by_version[version]
+            assert actor.turn.kind is Kind.RELEASE
+            assert winner.turn.supersedes or winner.turn.kind is Kind.ROLLBACK
+            assert winner.took_at is not None
+            assert actor.began_at < (winner.arrived_at or winner.took_at), "a newer one gave way to an older one"
 
 
 @pytest.mark.parametrize("supersedes", [False, True])
 @pytest.mark.parametrize("seed", range(HISTORIES // 2))
 def test_without_mishaps_each_has_its_turn_or_is_told_why_not(live: Any, seed: int, supersedes: bool) -> None:
     world = live(World(seed, crowd(seed, 5, supersedes=supersedes), Odds()))
-    assert not world.violations
+    check_ends_well(world)
     assert not world.things
     done = {actor.turn.version for actor in world.actors if actor.ending == "done"}
     for actor in world.actors:
-        word, _, rest = actor.ending.partition(": ")
-        assert word in {"done", "superseded", "refused"}, actor.ending
-        if word == "refused":
-            assert "ordered a rollback to" in rest
-        if word == "superseded":
-            assert supersedes
-            assert rest.split()[2] in done
+        if actor.ending.startswith("superseded"):
+            assert actor.ending.split()[3] in done
         if actor.turn.kind is Kind.ROLLBACK:
-            assert word == "done"
+            assert actor.ending == "done"
 
 
 @pytest.mark.parametrize("seed", range(HISTORIES // 4))
 def test_first_come_is_first_served(live: Any, seed: int) -> None:
     actors = [actor for actor in crowd(seed, 8) if actor.turn.kind is Kind.RELEASE]
     world = live(World(seed, actors, Odds()))
-    assert {ending for _, ending in endings(world)} == {"done"}
+    assert {actor.ending for actor in actors} == {"done"}
+    assert not world.things
     for one in actors:
         for other in actors:
             if one.arrived_at and other.began_at and one.arrived_at < other.began_at:
@@ -89,21 +105,50 @@ def test_first_come_is_first_served(live: Any, seed: int) -> None:
 
 @pytest.mark.parametrize("supersedes", [False, True])
 @pytest.mark.parametrize("seed", range(HISTORIES))
-def test_with_every_mishap_nobody_is_lost_and_nothing_stays(live: Any, seed: int, supersedes: bool) -> None:
-    odds = Odds(killed=0.01, asleep=0.01, unheard=0.01, unanswered=0.01)
+def test_with_every_mishap_nobody_is_lost_and_nothing_stays_for_long(live: Any, seed: int, supersedes: bool) -> None:
+    odds = Odds(killed=0.01, asleep=0.01, unheard=0.01, unanswered=0.01, interrupted=0.01)
     actors = crowd(seed, 5, supersedes=supersedes)
     world = live(World(seed, actors, odds))
-    assert not world.violations
-    for actor in actors:
-        word, _, rest = actor.ending.partition(": ")
-        assert word in {"done", "superseded", "refused", "failed", "lost", "killed"}
-        if not actor.mishap:
-            assert word in {"done", "superseded"} or "ordered a rollback" in rest, actor.ending
-        if word == "lost" or "lost" in rest:
-            assert actor.slept or actor.faulted
+    check_ends_well(world)
     # Long after, the next one finds the lock free, and leaves nothing.
-    last = Actor(99, "elsewhere", Turn(Kind.RELEASE, "9.0.0"), begins_s=world.now_s + 2 * TTL_S)
+    last = Actor(99, "elsewhere", Turn(Kind.RELEASE, "9.0.0"), begins_s=world.now_s + 10 * TTL_S)
     world.odds, world.actors = Odds(), [*actors, last]
     live(world)
     assert last.ending == "done"
     assert not world.things
+
+
+@pytest.mark.parametrize("supersedes", [False, True])
+@pytest.mark.parametrize("seed", range(HISTORIES // 2))
+def test_ctrl_c_while_waiting_leaves_nothing(live: Any, seed: int, supersedes: bool) -> None:
+    world = live(World(seed, crowd(seed, 5, supersedes=supersedes), Odds(interrupted=0.1)))
+    check_ends_well(world)
+    assert not world.things
+
+
+@pytest.mark.parametrize("supersedes", [False, True])
+@pytest.mark.parametrize("seed", range(HISTORIES // 2))
+def test_an_outage_of_s3_loses_nobody_in_line(live: Any, seed: int, supersedes: bool) -> None:
+    actors = crowd(seed, 5, supersedes=supersedes, machines=1_000)
+    outage_s = (6.0, 6.0 + (0.5 + seed % 8 / 4) * TTL_S)
+    world = live(World(seed, actors, Odds(outage_s=outage_s)))
+    assert not world.violations
+    for actor in actors:
+        # Who came in the middle of it, or held the lock, may have failed; who waited has not.
+        if actor.arrived_at is not None and actor.took_at is None:
+            assert actor.ending.startswith("superseded") or "ordered a rollback" in actor.ending, actor.ending
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+@pytest.mark.parametrize("number", range(1, 25))
+@pytest.mark.parametrize("seed", range(HISTORIES // 30))
+def test_one_call_that_s3_does_not_answer_costs_nobody_the_lock(
+    live: Any, seed: int, number: int, arrives: bool
+) -> None:
+    actors = crowd(seed, 4, machines=1)
+    world = live(World(seed, actors, Odds(only=(number, arrives))))
+    check_ends_well(world)
+    unlucky = actors[0]
+    assert unlucky.ending.startswith(("done", "failed", "refused: p"))
+    if unlucky.ending == "done" and not unlucky.faulted:
+        assert not world.things
