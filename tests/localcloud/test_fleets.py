@@ -73,7 +73,7 @@ def test_instances_carry_the_tags_asked_for_and_the_version_launched(world: Worl
 
 def test_a_fleet_fills_one_pool_so_one_zone_unless_told_to_spread(world: World) -> None:
     """https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-fleet-allocation-strategy.html."""
-    together = described(world, fleet(world, 4))
+    together = described(world, fleet(world, 6, target={"OnDemandTargetCapacity": 3, "SpotTargetCapacity": 3}))
     assert len({each["Placement"]["AvailabilityZone"] for each in together}) == 1
     spread = fleet(world, 4, SpotOptions={"AllocationStrategy": "diversified"}, target={"SpotTargetCapacity": 4})
     assert len({each["Placement"]["AvailabilityZone"] for each in described(world, spread)}) == 2
