@@ -82,6 +82,7 @@ def _serve(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | N
         or _lost(side, goal, record, facts)
         or _alarmed(side, goal, record, facts)
         or warming.late(side, goal, record, facts)
+        or traffic.protect(side, record)
         or warming.launch(side, goal, record, facts)
         or warming.migrate(side, goal, record)
         or warming.warm(side, goal, record, facts)
@@ -89,7 +90,6 @@ def _serve(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | N
         or warming.until(side, goal, record, facts)
         or warming.gate(side, record, facts)
         or (traffic.room(record, facts, len(side.outside)) if side.outside else None)
-        or traffic.protect(side, record)
         or traffic.attach(side, goal, record, facts)
         or traffic.healthy(side, goal, record, facts)
         or traffic.canary(side, goal, record, facts)
@@ -141,9 +141,9 @@ def _judged(side: Side, record: Record, facts: Facts) -> Undo | None:
         return None
     for one in (facts.instances[i] for i in record.attached if i in facts.instances):
         if one.power is Power.RUNNING and not one.group_healthy:
-            served = (look for look in facts.looks() if (i := look.instances.get(one.id)) and i.group_healthy)
-            why = why_unhealthy(one, next(served, facts))
-            return Undo(f"{facts.group.name} gave up on a new instance: {why}", (one.id,), HEALTH)
+            seen = (look for look in facts.looks() if look.unhealthy_somewhere(one.id))
+            why = next((f": {why_unhealthy(one, look)}" for look in seen), "")
+            return Undo(f"{facts.group.name} itself found new instance {one.id} unhealthy{why}", (one.id,), HEALTH)
     return None
 
 

@@ -229,6 +229,10 @@ class Facts:
             and all(balancer.health_of(instance_id) is Health.HEALTHY for balancer in self.balancers)
         )
 
+    def unhealthy_somewhere(self, instance_id: str) -> bool:
+        """Whether a load balancer says that this instance is unhealthy; it says less of one that drains."""
+        return any(balancer.health_of(instance_id) is Health.UNHEALTHY for balancer in self.balancers)
+
     def out_everywhere(self, instance_id: str) -> bool:
         """Whether no load balancer sends, or still finishes, requests on this instance."""
         return all(balancer.health_of(instance_id) in (Health.ABSENT, Health.UNUSED) for balancer in self.balancers)

@@ -56,7 +56,11 @@ def attach(side: Side, goal: Goal, record: Record, facts: Facts) -> Act | None:
     ready = [i.id for i in side.outside if i.is_warm]
     if not is_proven(side, goal, record, facts):
         ready = ready[: max(goal.canary - sum(i.in_group for i in side.active), 0)]
-    return Attach(tuple(ready[:IDS_A_CALL])) if ready else None
+    if not ready:
+        return None
+    # A policy may have lowered the number below what is in service and shielded: the group would drop the newcomers.
+    there = _count_there(facts)
+    return Resize(there) if there > facts.group.desired else Attach(tuple(ready[:IDS_A_CALL]))
 
 
 def healthy(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:
@@ -146,10 +150,15 @@ def _standing(facts: Facts, leaving: int) -> Act | None:
     EnterStandby may not take it below the minimum
     (https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_EnterStandby.html).
     """
-    counted_in = (Lifecycle.IN_SERVICE, Lifecycle.PENDING)
-    there = min(sum(i.alive and i.lifecycle in counted_in for i in facts.instances.values()), facts.group.max)
+    there = _count_there(facts)
     low = facts.group.desired - min(leaving, IDS_A_CALL) < facts.group.min
     return Resize(there) if low and there > facts.group.desired else None
+
+
+def _count_there(facts: Facts) -> int:
+    """Return what the desired capacity would be if it said what is there, as far as the maximum lets it."""
+    counted_in = (Lifecycle.IN_SERVICE, Lifecycle.PENDING)
+    return min(sum(i.alive and i.lifecycle in counted_in for i in facts.instances.values()), facts.group.max)
 
 
 def soak(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:
