@@ -57,7 +57,7 @@ def test_a_new_instance_that_the_group_itself_gives_up_on_ends_the_release_at_on
     change_group(operator, HealthCheckGracePeriod=30)
     before, began_s = standing(operator), operator.cloud.clock.elapsed_s
     result = order(operator, "3.0.0", with_means=means(operator, ask=trust_everyone))
-    assert_restored(result, "gave up on a new instance", "unhealthy in shop-prod", "503")
+    assert_restored(result, "shop-prod itself found new instance", "unhealthy in shop-prod", "503")
     assert result.record is not None
     assert len(result.record.launched) == 3
     assert operator.cloud.clock.elapsed_s - began_s < 120
