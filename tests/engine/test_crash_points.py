@@ -1,0 +1,144 @@
+"""Every crash point: a release is killed before and after each call that it makes, and typed again, or put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fabfile.plan.outcome import Refusal
+from fabfile.plan.release import Ending
+
+from .branches import Branches
+from .scenarios import MAIN, SCENARIOS, Scenario, Stage, staged
+
+READS = ("Describe", "Get", "List")
+# A heartbeat that nobody on this machine can vouch for is believed for a minute.
+SILENT_S = 65.0
+
+
+class Killed(BaseException):
+    """Stands for kill -9: whatever the dying process still asks for, it dies of."""
+
+
+class Killer:
+    """Kills the engine of a story at its calls, each time in a branch of its own.
+
+    Between two points at which no call has had an effect and no time has passed the world is the same, and nothing of
+    an engine outlives it: unless told to be thorough, such points are tried once.
+    """
+
+    def __init__(self, stage: Stage, branches: Branches, ways: tuple[str, ...], *, thorough: bool) -> None:
+        self.way = ""
+        self._stage = stage
+        self._branches = branches
+        self._ways = ways
+        self._thorough = thorough
+        self._dead = False
+        self._number = self._effects = 0
+        self._tried: set[tuple[float, int]] = set()
+        stage.cloud.calls.before, stage.cloud.calls.after = self._before, self._after
+
+    def bury(self) -> None:
+        """Let the calls of another process pass."""
+        self._stage.cloud.calls.before = self._stage.cloud.calls.after = lambda _name, _arguments: None
+
+    def _before(self, name: str, _arguments: dict[str, Any]) -> None:
+        self._die_once_dead()
+        self._number += 1
+        self._offer(f"before call {self._number}, {name}")
+
+    def _after(self, name: str, _arguments: dict[str, Any]) -> None:
+        self._die_once_dead()
+        self._effects += not name.partition(":")[2].startswith(READS)
+        self._offer(f"after call {self._number}, {name}")
+
+    def _die_once_dead(self) -> None:
+        if self._dead:
+            raise Killed
+
+    def _offer(self, moment: str) -> None:
+        world = (self._stage.cloud.clock.elapsed_s, self._effects)
+        if world in self._tried and not self._thorough:
+            return
+        self._tried.add(world)
+        for way in self._ways:
+            if self._branches.branch(f"{self._stage.scenario.name}, killed {moment}, then {way}"):
+                self.way, self._dead = way, True
+                raise Killed
+
+
+def goes_on(stage: Stage) -> list[str]:
+    """Type the same command on the same machine, where the dead process is known to be dead."""
+    stage.start_anew()
+    return _finished(stage)
+
+
+def goes_on_elsewhere(stage: Stage) -> list[str]:
+    """Type the same command on another machine, which has to wait until the lock's owner has been silent for long."""
+    stage.start_anew(elsewhere=True)
+    stage.cloud.clock.sleep(SILENT_S)
+    return _finished(stage)
+
+
+def puts_back(stage: Stage) -> list[str]:
+    """Type `--abort`; where that comes too late, it says so, and the same command finishes."""
+    stage.start_anew()
+    begun = [world for world in stage.worlds if stage.has_record(world)]
+    written = sum(len(stage.chapters(world)) for world in stage.worlds) - sum(stage.chapters_before)
+    try:
+        results = stage.abort()
+    except Refusal as refusal:
+        if "old instances are gone already; finish with" in str(refusal):
+            return _finished(stage)
+        if begun or "no release in progress" not in str(refusal):
+            return [f"refused: {refusal}"]
+        return stage.why_not_final() if written else stage.why_not_put_back(chapters=0)
+    wrong = [f"ended {each.ending}: {each.why}" for each in results if each.ending is not Ending.RESTORED]
+    return wrong + stage.why_not_put_back()
+
+
+def _finished(stage: Stage) -> list[str]:
+    closed = not any(stage.has_record(world) for world in stage.worlds) and _told(stage)
+    stage.perform()
+    again = closed and stage.scenario.ending is not Ending.DONE
+    return stage.why_not_final(chapters=1 + again)
+
+
+def _told(stage: Stage) -> bool:
+    return sum(len(stage.chapters(world)) for world in stage.worlds) > sum(stage.chapters_before)
+
+
+WAYS: dict[str, Callable[[Stage], list[str]]] = {
+    "goes on": goes_on,
+    "goes on elsewhere": goes_on_elsewhere,
+    "puts back": puts_back,
+}
+
+
+def kill_everywhere(scenario: Scenario, *ways: str, thorough: bool = False) -> Branches:
+    """Tell a scenario, and from each of its points on what becomes of it when its engine is killed there."""
+    with staged(scenario) as stage:
+        branches = Branches()
+        killer = Killer(stage, branches, ways, thorough=thorough)
+        try:
+            stage.perform()
+        except Killed:
+            killer.bury()
+            branches.end(lambda: WAYS[killer.way](stage))
+        except BaseException:
+            if not branches.is_child:
+                raise
+            branches.end(lambda: ["what kills it was caught"])
+        killer.bury()
+        branches.failures += [f"{scenario.name}, untouched: {wrong}" for wrong in stage.why_not_final()]
+    return branches
+
+
+@pytest.mark.parametrize("name", [each.name for each in MAIN])
+@pytest.mark.parametrize("way", ["goes on", "puts back"])
+def test_a_release_that_is_killed_anywhere(name: str, way: str, record_property: Callable[[str, object], None]) -> None:
+    branches = kill_everywhere(SCENARIOS[name], way)
+    record_property("crash points", branches.told)
+    assert not branches.failures, branches.report()
