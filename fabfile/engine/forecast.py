@@ -14,6 +14,7 @@ from ..plan.forecast import Forecast, Pace, Subject
 from ..plan.freeze import read_windows, why_frozen
 from ..plan.outcome import Refusal
 from ..plan.release import Done, Kind, Record, Refuse
+from .loop import FAR_POLL_S, FAR_S
 from .observe import Asker, Observer
 from .operate import Order, goal_of, is_in_the_way, journal_of, resumed, why_not_begin
 
@@ -39,7 +40,7 @@ def foresee(
     record = journal_of(settings).read()
     observer = Observer(settings, now, ask)
     facts = observer.look(record)
-    pace = Pace(poll_s=settings.release.poll_s, drain_s=observer.drain_s())
+    pace = Pace(poll_s=settings.release.poll_s, far_s=FAR_S, far_poll_s=FAR_POLL_S, drain_s=observer.drain_s())
     if record is None:
         return _new(settings, order, image_id, facts, pace)
     if not is_in_the_way(record, order):

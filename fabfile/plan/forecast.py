@@ -40,6 +40,9 @@ class Pace:
     migrate_s: float = 30
     call_s: float = 1
     poll_s: float = 5
+    # Far from a moment that is waited for, looks are rarer.
+    far_s: float = 600
+    far_poll_s: float = 60
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,7 @@ def foresee(goal: Goal, record: Record, facts: Facts, pace: Pace) -> Forecast:
                 after=facts,
             )
         seconds = _seconds(decision, record, facts, pace)
-        looks = 1 if isinstance(decision, Act) else max(ceil(seconds / pace.poll_s), 1)
-        reads = looks * reads_a_look(facts, record)
+        reads = _looks(decision, seconds, pace) * reads_a_look(facts, record)
         steps.append(Step(decision, _scene(facts), calls_of(decision), seconds, reads))
         if isinstance(decision, Act):
             record = _written(decision, record, facts)
@@ -207,6 +209,13 @@ def reads_a_look(facts: Facts, record: Record | None) -> int:
     return 1 + pages + ceil(cold / _CHECKS_A_CALL) + len(facts.balancers) + bool(facts.alarms)
 
 
+def _looks(decision: Act | Wait, seconds: float, pace: Pace) -> int:
+    if isinstance(decision, Act):
+        return 1
+    far_s = max(seconds - pace.far_s, 0) if decision.wake is not None else 0
+    return max(ceil(far_s / pace.far_poll_s) + ceil((seconds - far_s) / pace.poll_s), 1)
+
+
 def _seconds(decision: Act | Wait, record: Record, facts: Facts, pace: Pace) -> float:
     if isinstance(decision, acts.BakeImage):
         return pace.bake_s
@@ -234,11 +243,11 @@ def _assumptions(steps: Iterable[Step], pace: Pace) -> Iterator[Assumption]:
     if seen & {"healthy", "steady"}:
         yield Assumption("it turns healthy in every load balancer", pace.healthy_s)
     if "drain" in seen:
-        yield Assumption("an old one finishes its requests, at the longest that load balancers allow", pace.drain_s)
+        yield Assumption("load balancers let go of an old one", pace.drain_s)
     if "retire" in seen:
         yield Assumption("an old one shuts down", pace.end_s)
     if any(step.calls for step in steps):
-        yield Assumption("a call is answered", pace.call_s)
+        yield Assumption("each call is answered", pace.call_s)
 
 
 def _warnings(record: Record, facts: Facts) -> Iterator[str]:
@@ -273,7 +282,7 @@ def _few(ids: list[str]) -> str:
 
 def say_assumption(assumption: Assumption) -> str:
     """Say an assumption in one line."""
-    return f"{assumption.what}: {say_duration(assumption.seconds)}"
+    return f"{assumption.what} within {say_duration(assumption.seconds)}"
 
 
 def _count_alive(facts: Facts) -> int:

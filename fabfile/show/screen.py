@@ -8,6 +8,7 @@ from functools import singledispatch
 
 from ..plan import release as acts
 from ..plan.fleet import Facts
+from ..plan.predict import is_known
 from ..plan.release import Act, Wait
 from ..plan.wording import counted
 
@@ -98,7 +99,7 @@ def _(act: acts.Protect, facts: Facts) -> str:
 
 @describe.register
 def _(act: acts.Attach, facts: Facts) -> str:
-    return f"attach {counted(len(act.ids), 'instance')}: {_ids(act.ids)}"
+    return f"attach {counted(len(act.ids), 'instance')}{_ids(act.ids)}"
 
 
 @describe.register
@@ -108,32 +109,32 @@ def _(act: acts.PointGroup, facts: Facts) -> str:
 
 @describe.register
 def _(act: acts.EnterStandby, facts: Facts) -> str:
-    return f"drain {counted(len(act.ids), 'instance')} into Standby: {_ids(act.ids)}"
+    return f"drain {counted(len(act.ids), 'instance')} into Standby{_ids(act.ids)}"
 
 
 @describe.register
 def _(act: acts.ExitStandby, facts: Facts) -> str:
-    return f"bring {counted(len(act.ids), 'instance')} back from Standby: {_ids(act.ids)}"
+    return f"bring {counted(len(act.ids), 'instance')} back from Standby{_ids(act.ids)}"
 
 
 @describe.register
 def _(act: acts.Detach, facts: Facts) -> str:
-    return f"take {counted(len(act.ids), 'instance')} out of {facts.group.name}: {_ids(act.ids)}"
+    return f"take {counted(len(act.ids), 'instance')} out of {facts.group.name}{_ids(act.ids)}"
 
 
 @describe.register
 def _(act: acts.Drop, facts: Facts) -> str:
-    return f"drop {counted(len(act.ids), 'instance')} that never came into service: {_ids(act.ids)}"
+    return f"drop {counted(len(act.ids), 'instance')} that never came into service{_ids(act.ids)}"
 
 
 @describe.register
 def _(act: acts.Retire, facts: Facts) -> str:
-    return f"retire {counted(len(act.ids), 'instance')}: {_ids(act.ids)}"
+    return f"retire {counted(len(act.ids), 'instance')}{_ids(act.ids)}"
 
 
 @describe.register
 def _(act: acts.Terminate, facts: Facts) -> str:
-    return f"terminate {counted(len(act.ids), 'instance')}: {_ids(act.ids)}"
+    return f"terminate {counted(len(act.ids), 'instance')}{_ids(act.ids)}"
 
 
 @describe.register
@@ -151,9 +152,13 @@ def _(act: acts.Resize, facts: Facts) -> str:
 
 @describe.register
 def _(act: acts.Untag, facts: Facts) -> str:
-    return f"forget that {counted(len(act.ids), 'instance')} in service were in Standby: {_ids(act.ids)}"
+    return f"forget that {counted(len(act.ids), 'instance')} in service were in Standby{_ids(act.ids)}"
 
 
 def _ids(ids: tuple[str, ...]) -> str:
-    shown = " ".join(ids[:4])
-    return shown if len(ids) <= 4 else f"{shown} and {len(ids) - 4} more"
+    """Name the first few, as far as AWS has named them."""
+    known = [instance_id for instance_id in ids if is_known(instance_id)]
+    if not known:
+        return ""
+    more = f" and {len(ids) - 4} more" if len(ids) > 4 else ""
+    return f": {' '.join(known[:4])}{more}"
