@@ -8,6 +8,7 @@ from invoke.collection import Collection
 
 from .bake import bake
 from .build import build
+from .history import history
 from .lab import ns as lab
 from .migrate import migrate
 from .package import package
@@ -22,6 +23,7 @@ __all__ = [
     "apt",
     "bake",
     "build",
+    "history",
     "lab",
     "migrate",
     "ns",
@@ -34,4 +36,4 @@ __all__ = [
     "test",
 ]
 
-ns = Collection(build, test, package, publish, migrate, bake, stage, release, rollback, status, apt, lab)
+ns = Collection(build, test, package, publish, migrate, bake, stage, release, rollback, status, history, apt, lab)
