@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from .release import ALARM, HEALTH, Ending, Kind
 
 # Reasons of an ending that blame the version itself; no capacity, a person's Ctrl-C, or an error of AWS say nothing.
 BLAMING = frozenset({HEALTH, ALARM})
+# Each chapter is a read of S3: what was bad so many releases ago has been forgotten.
+LOOKS_BACK = 100
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def why_bad(chapters: Iterable[Chapter], version: str) -> str | None:
 
     :param chapters: history, newest first; read no further than needed.
     """
-    for chapter in chapters:
+    for chapter in islice(chapters, LOOKS_BACK):
         if chapter.version == version and chapter.ending is Ending.DONE:
             return None
         if reason := _blame(chapter, version):

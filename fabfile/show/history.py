@@ -59,7 +59,7 @@ def _details(chapter: Chapter) -> list[str]:
     if chapter.link:
         details.append(f"build: {chapter.link}")
     if chapter.ending is not Ending.DONE:
-        details += chapter.evidence
+        details += [line for line in chapter.evidence if line != chapter.why]
     return details
 
 
