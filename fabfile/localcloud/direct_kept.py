@@ -1,6 +1,6 @@
 """Answers about what has not changed, kept: a release asks for a thousand instances again and again.
 
-A model is shown as it was before while its attributes are the very same and no call has been made that could have
+A model is shown as it was before while its attributes and tags are the same and no call has been made that could have
 changed what hangs on them. The cloud reports every call to :func:`note`, whichever way it came.
 """
 
@@ -44,28 +44,43 @@ def forget() -> None:
         each.clear()
 
 
+class Versioned:
+    """A model that counts how often an attribute of it has changed."""
+
+    version = 0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, and count that if it was another before."""
+        inner = self.__dict__
+        if name not in inner or inner[name] is not value:
+            super().__setattr__(name, value)
+            inner["version"] = inner.get("version", 0) + 1
+
+
 class OfModels:
-    """Shows models, those that have not changed as before.
+    """Shows versioned models, those that have not changed as before.
 
     :param structure: shows one.
     """
 
     def __init__(self, structure: Structure) -> None:
         self._structure = structure
-        self._shown: dict[int, tuple[Any, list[Any], dict[str, str] | None, int, dict[str, Any]]] = {}
+        self._shown: dict[int, tuple[Any, int, dict[str, str] | None, int, dict[str, Any]]] = {}
         _kept.append(self._shown)
 
     def __call__(self, value: Any) -> dict[str, Any]:
         """Return what it shows."""
-        attributes = [*value.__dict__.values()]
-        tags = value.ec2_backend.tags.get(value.id) if "ec2_backend" in value.__dict__ else None
+        inner = value.__dict__
+        backend = inner.get("ec2_backend")
+        tags = backend.tags.get(value.id) if backend is not None else None
         known = self._shown.get(id(value))
         if known is not None:
-            model, had, were, edits, shown = known
-            if model is value and had == attributes and were == tags and edits == _edits[0]:
+            model, version, were, edits, shown = known
+            if model is value and version == inner["version"] and were == tags and edits == _edits[0]:
                 return {**shown}
         shown = self._structure(value)
-        self._shown[id(value)] = (value, attributes, tags and {**tags}, _edits[0], shown)
+        if "version" in inner:
+            self._shown[id(value)] = (value, inner["version"], tags and {**tags}, _edits[0], shown)
         return {**shown}
 
 

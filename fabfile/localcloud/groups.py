@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from moto.autoscaling.models import FakeAutoScalingGroup, InstanceState
 
 from .activities import Activity, Log
+from .direct_kept import Versioned
 from .instances import Instance
 from .mixed import ON_DEMAND, SPOT, identify
 
@@ -46,7 +47,7 @@ class Balancer(NamedTuple):
     vpc_id: str
 
 
-class Member(InstanceState):
+class Member(Versioned, InstanceState):
     """An instance of a group, with the template version it was launched from."""
 
     def __init__(self, group: Group, instance: Instance, activity: Activity | None) -> None:

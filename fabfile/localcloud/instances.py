@@ -20,6 +20,7 @@ from moto.ec2.models.instances import InstanceState, Reservation, StateReason
 from moto.ec2.responses.general import General
 from moto.ec2.responses.instances import InstanceResponse
 
+from .direct_kept import Versioned
 from .hosts import HostSpec, HostState, Power
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ LOST = StateReason("Server.InternalError: Internal error on launch", "Server.Int
 _run_instances = InstanceResponse.run_instances
 
 
-class Instance(MotoInstance):
+class Instance(Versioned, MotoInstance):
     """An instance with a machine behind it, whose state follows the machine's."""
 
     def __init__(self, ec2_backend: Any, image_id: str, user_data: Any, security_groups: Any, **kwargs: Any) -> None:

@@ -6,8 +6,8 @@ Each function takes the place of one of moto's and answers as that does.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import moto.ec2.models.instances as moto_instances
 import moto.ec2.utils as moto_utils
@@ -45,22 +45,24 @@ def tag_filter_matches(obj: Any, filter_name: str, filter_values: list[str]) -> 
 
 def all_reservations(self: Any, filters: Any = None) -> list[Reservation]:
     """Return all reservations, those that have instances that pass the filters."""
-    found = list(self.reservations.values())
-    rest = {}
-    for name, values in (filters or {}).items():
-        if name == "instance-id":
-            found = _holding(found, _among(values))
-        elif name.startswith("tag:") and not any(map(_PATTERN.search, values)):
-            found = _holding(found, _tagged(self.tags, name[4:], values))
-        else:
-            rest[name] = values
-    found = [_copy(reservation, reservation.instances) for reservation in found]
-    return filter_reservations(found, rest) if rest else found
+    filters, wanted = dict(filters or {}), None
+    if "instance-id" in filters:
+        wanted = set(filters.pop("instance-id"))
+    for name, values in list(filters.items()):
+        if name.startswith("tag:") and not any(map(_PATTERN.search, values)):
+            tagged = {each for each, tags in list(self.tags.items()) if tags.get(name[4:], _NONE) in values}
+            wanted = tagged if wanted is None else wanted & tagged
+            del filters[name]
+    if wanted is None:
+        found = [_copy(reservation, reservation.instances) for reservation in list(self.reservations.values())]
+    else:
+        found = _holding(self, wanted)
+    return filter_reservations(found, filters) if filters else found
 
 
 def get_reservations_by_instance_ids(self: Any, instance_ids: list[str], filters: Any = None) -> list[Reservation]:
     """Return the reservations of these instances, with these instances alone."""
-    found = _holding(self.all_reservations(), _among(instance_ids))
+    found = self.all_reservations({"instance-id": instance_ids})
     held = {instance.id for reservation in found for instance in reservation.instances}
     if len(held) != len(instance_ids):
         raise InvalidInstanceIdError(next(iter(set(instance_ids) - held)))
@@ -77,24 +79,38 @@ def get_instance(self: Any, instance_id: str) -> Instance:
     return found
 
 
-def _holding(reservations: Iterable[Reservation], wants: Callable[[Instance], bool]) -> list[Reservation]:
-    """Return copies of the reservations that have wanted instances, without the others."""
-    found = []
-    for reservation in reservations:
-        held = [instance for instance in reservation.instances if wants(instance)]
-        if held:
-            found.append(_copy(reservation, held))
+class Place(NamedTuple):
+    """Where an instance is: how many come before it, and its reservation."""
+
+    index: int
+    reservation: Reservation
+    instance: Instance
+
+
+def _holding(backend: Any, wanted: Iterable[str]) -> list[Reservation]:
+    """Return copies of the reservations that have wanted instances, without their others."""
+    places = _places(backend)
+    found: list[Reservation] = []
+    last = None
+    for place in sorted(places[each] for each in wanted if each in places):
+        if place.reservation is not last:
+            last = place.reservation
+            found.append(_copy(last, []))
+        found[-1].instances.append(place.instance)
     return found
 
 
-def _among(instance_ids: Iterable[str]) -> Callable[[Instance], bool]:
-    wanted = frozenset(instance_ids)
-    return lambda instance: instance.id in wanted
-
-
-def _tagged(tags: dict[str, dict[str, str]], key: str, values: list[str]) -> Callable[[Instance], bool]:
-    nothing: dict[str, str] = {}
-    return lambda instance: tags.get(instance.id, nothing).get(key, _NONE) in values
+def _places(backend: Any) -> dict[str, Place]:
+    """Return where each instance is: looked up again when any has come or gone."""
+    sizes = [(each.id, len(each.instances)) for each in list(backend.reservations.values())]
+    known: tuple[list[tuple[str, int]], dict[str, Place]] | None = backend.__dict__.get("_known_places")
+    if known is None or known[0] != sizes:
+        places: dict[str, Place] = {}
+        for reservation in list(backend.reservations.values()):
+            for instance in reservation.instances:
+                places[instance.id] = Place(len(places), reservation, instance)
+        known = backend.__dict__["_known_places"] = (sizes, places)
+    return known[1]
 
 
 def _copy(reservation: Reservation, instances: list[Instance]) -> Reservation:
