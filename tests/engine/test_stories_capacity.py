@@ -172,7 +172,7 @@ def test_a_resize_during_a_rollback_terminates_nothing_that_serves(
 def test_a_traffic_spike_is_answered_in_the_middle_of_a_release(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, act: str
 ) -> None:
-    """guardian/riff-raff#1342, #1345: alarms were off during each deploy, and the spike of 22 May 2024 an outage.
+    """guardian/riff-raff#1342, guardian/riff-raff#1345: alarms were off in each deploy, and a traffic spike an outage.
 
     Asked for, and found nowhere (2): block scale-in alone, and keep what was scaled out on the new version.
     """
@@ -248,7 +248,7 @@ def test_a_raised_maximum_is_put_back_when_the_release_fails_or_dies(
 
 @pytest.mark.parametrize(("count", "batch"), [(1, None), (3, None), (3, 1)])
 def test_no_old_instance_goes_before_its_replacement_is_up(operator: Operator, count: int, batch: int | None) -> None:
-    """ansible/ansible#35993 (fix #36679): the old instance was terminated before a new one was created."""
+    """ansible/ansible#35993 (mended by ansible/ansible#36679): the old one was terminated before a new one was up."""
     scale(operator, count, MinSize=count)
     before, left, up = standing(operator), watch_leaving(operator), list[int]()
     when(operator, lambda: bool(left), lambda: up.append(operator.serving()))
