@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from invoke.context import Context
 
@@ -88,7 +86,14 @@ def stage_fleet(
     conclude(settings, change(c, settings, order))
 
 
-def change(c: Context, settings: Settings, order: Order) -> list[Result]:
+class Outcome(NamedTuple):
+    """How a release ended in each group, and the signal that stopped it, or 0."""
+
+    results: list[Result]
+    stopped_by: int
+
+
+def change(c: Context, settings: Settings, order: Order) -> Outcome:
     """Run a release or a rollback to its end in every group of an env, in front of the operator.
 
     :raises Refusal: nothing was touched.
@@ -130,13 +135,13 @@ def change(c: Context, settings: Settings, order: Order) -> list[Result]:
             say=print,
         )
         try:
-            return operate_all(settings, order, means)
+            return Outcome(operate_all(settings, order, means), stopping.number or 0)
         except KeyboardInterrupt:
             print(f"stopped half way: both fleets may serve; {_ways(settings.env)}")
             raise
 
 
-def conclude(settings: Settings, results: Sequence[Result], *, asked_to_undo: bool = False) -> None:
+def conclude(settings: Settings, outcome: Outcome, *, asked_to_undo: bool = False) -> None:
     """Say how it ended and what to do next.
 
     :param asked_to_undo: whether having put everything back is what was asked for.
@@ -148,12 +153,12 @@ def conclude(settings: Settings, results: Sequence[Result], *, asked_to_undo: bo
     from .plan.release import Ending
     from .show.ending import render
 
-    text = render(settings.env or "", results, asked_to_undo=asked_to_undo)
-    endings = {result.ending for result in results}
+    text = render(settings.env or "", outcome.results, asked_to_undo=asked_to_undo)
+    endings = {result.ending for result in outcome.results}
     if Ending.NOT_RESTORED in endings:
         raise NotRestored(text)
     if Ending.STOPPED in endings:
-        raise Failed(text, code=128 + signal.SIGINT)
+        raise Failed(text, code=128 + outcome.stopped_by)
     if Ending.RESTORED in endings and not asked_to_undo:
         raise Restored(text)
     print(text)
@@ -168,13 +173,14 @@ def show_plan(settings: Settings, order: Order, *, as_json: bool = False) -> Non
     from .engine.convoy import groups_of
     from .engine.forecast import foresee
     from .plan.outcome import Refusal
-    from .show.plan import render
+    from .show import plan, plan_json
 
     if reason := _why_not_available(settings, order):
         raise Refusal(reason)
-    for each in groups_of(settings):
-        image_id = None if order.abort else _find_image(each, order.version)
-        print(render(foresee(each, order, image_id)))
+    forecasts = [
+        foresee(each, order, None if order.abort else _find_image(each, order.version)) for each in groups_of(settings)
+    ]
+    print(plan_json.render(forecasts) if as_json else "\n\n".join(plan.render(each) for each in forecasts))
 
 
 def _why_not_available(settings: Settings, order: Order) -> str | None:

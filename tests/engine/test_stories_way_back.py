@@ -15,7 +15,7 @@ from fabfile.localcloud.faults import Fault
 from fabfile.localcloud.models import Behaviour
 from fabfile.plan.past import why_bad
 from fabfile.plan.release import Ending, Kind
-from fabfile.release import conclude
+from fabfile.release import Outcome, conclude
 from fabfile.show.ending import render
 
 from .conftest import Operator
@@ -341,7 +341,7 @@ def verdict(operator: Operator, result: Result, capsys: pytest.CaptureFixture[st
     from invoke.exceptions import Exit
 
     try:
-        conclude(operator.settings, [result])
+        conclude(operator.settings, Outcome([result], 0))
     except Exit as ended:
         return ended.code, str(ended.message)
     return 0, capsys.readouterr().out
