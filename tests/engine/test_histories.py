@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from fabfile.localcloud.simulated import simulated_cloud
 from fabfile.localcloud.traffic import NOBODY
 from fabfile.localcloud.world import provision_world
 from fabfile.plan.outcome import NotRestored, Refusal
-from fabfile.plan.release import Ending, Kind
+from fabfile.plan.release import Kind
 from fabfile.tools import aws
 
 from .conftest import Operator
@@ -281,7 +282,8 @@ class Story(RuleBasedStateMachine):
         for attempt in range(4):
             if journal_of(self.operator.settings).read() is None:
                 break
-            self.order(lambda: self.go_on(attempt >= 2), f"in the end, abort={attempt >= 2}")
+            abort = attempt >= 2
+            self.order(partial(self.go_on, abort), f"in the end, abort={abort}")
         assert journal_of(self.operator.settings).read() is None, self.told
         self.cloud.clock.sleep(240)
         group = self.operator.world.describe_group()
