@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
-from fabfile.engine.journal import Journal
+import pytest
+
+from fabfile.engine.journal import Chapter, Journal
 from fabfile.plan.fleet import Template
-from fabfile.plan.release import Before, Ending, Kind, Record
-from fabfile.tools.s3 import Bucket
+from fabfile.plan.outcome import Refusal
+from fabfile.plan.release import HEALTH, Before, Ending, Kind, Record, Wish
+from fabfile.tools.s3 import Bucket, Stored
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 RECORD = Record(
@@ -72,3 +77,86 @@ def test_moves_an_ended_release_into_history_newest_first(bucket: Bucket) -> Non
         ("r2", Ending.DONE, "fine"),
         ("r1", Ending.RESTORED, "sick"),
     ]
+
+
+def close(bucket: Bucket, number: int) -> Chapter:
+    """Close one release among many, and return what history should have of it."""
+    record = replace(RECORD, id=f"r{number}", started_at=NOW + timedelta(hours=number))
+    journal = Journal(bucket, "prod")
+    journal.write(record)
+    journal.close(record, Ending.DONE, "fine", NOW + timedelta(hours=number, minutes=3))
+    return next(journal.history())
+
+
+def test_keeps_all_that_is_to_be_known_of_a_release(bucket: Bucket) -> None:
+    record = replace(RECORD, wish=Wish(override="the shop is down"), evidence=("i-1: out of memory",))
+    journal = Journal(bucket, "prod")
+    journal.write(record)
+    journal.close(record, Ending.RESTORED, "sick", NOW + timedelta(minutes=3), reason=HEALTH, link="https://drone/7")
+    assert next(journal.history()) == Chapter(
+        id="r1",
+        env="prod",
+        kind=Kind.ROLLBACK,
+        version="1.0.0",
+        from_version=None,
+        who="ann",
+        started_at=NOW,
+        ended_at=NOW + timedelta(minutes=3),
+        ending=Ending.RESTORED,
+        why="sick",
+        reason="health",
+        override="the shop is down",
+        evidence=("i-1: out of memory",),
+        link="https://drone/7",
+        from_image="ami-1",
+        to_image="ami-2",
+    )
+
+
+def test_reads_what_an_older_headway_kept_of_a_release(bucket: Bucket) -> None:
+    kept = {"id": "r0", "env": "prod", "kind": "release", "version": "1.0.0", "from_version": None, "who": "bob"}
+    kept |= {"started_at": NOW.isoformat(), "ended_at": NOW.isoformat(), "ending": "done", "why": "fine"}
+    bucket.create("prod/history/20261124T090000-r0.json", json.dumps(kept).encode())
+    found = next(Journal(bucket, "prod").history())
+    assert (found.who, found.ending, found.reason, found.evidence, found.link) == ("bob", Ending.DONE, None, (), None)
+
+
+def test_passes_over_what_only_a_newer_headway_can_read(bucket: Bucket) -> None:
+    known = close(bucket, 1)
+    bucket.create("prod/history/20991124T090000-r9.json", b'{"ending": "teleported"}')
+    assert list(Journal(bucket, "prod").history()) == [known]
+
+
+def test_shows_the_last_ten_of_a_thousand_without_reading_the_others(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        close(bucket, number)
+    read: list[str] = []
+    really = bucket.read
+
+    def counted(key: str) -> Stored | None:
+        read.append(key)
+        return really(key)
+
+    monkeypatch.setattr(bucket, "read", counted)
+    chapters = list(islice(Journal(bucket, "prod").history(), 10))
+    assert [chapter.id for chapter in chapters] == [f"r{number}" for number in range(29, 19, -1)]
+    assert len(read) == 10
+
+
+def test_a_crash_between_history_and_record_writes_no_second_chapter(bucket: Bucket) -> None:
+    journal, again = Journal(bucket, "prod"), Journal(bucket, "prod")
+    journal.write(RECORD)
+    assert again.read() == RECORD
+    journal.close(RECORD, Ending.DONE, "fine", NOW + timedelta(minutes=3))
+    bucket.create("prod/release.json", b"what the crash left")
+    again.close(RECORD, Ending.DONE, "fine, again", NOW + timedelta(minutes=9))
+    assert [chapter.why for chapter in again.history()] == ["fine"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"id": "r1"}'])
+def test_a_record_that_cannot_be_read_is_refused_in_one_line(bucket: Bucket, body: bytes) -> None:
+    bucket.create("prod/release.json", body)
+    with pytest.raises(Refusal, match="the record of the release in progress of prod cannot be read"):
+        Journal(bucket, "prod").read()

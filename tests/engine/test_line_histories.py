@@ -74,6 +74,7 @@ def check_ends_well(world: World) -> None:
             assert actor.turn.kind is Kind.RELEASE
             assert winner.turn.supersedes or winner.turn.kind is Kind.ROLLBACK
             assert winner.took_at is not None
+            assert actor.began_at is not None
             assert actor.began_at < (winner.arrived_at or winner.took_at), "a newer one gave way to an older one"
 
 

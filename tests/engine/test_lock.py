@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from fabfile.engine.lock import Owner, held, read_owner, why_alive
+from fabfile.engine import lock as lock_module
+from fabfile.engine.claim import Stopwatch
+from fabfile.engine.lock import Lock, Owner, held, read_owner, why_alive
 from fabfile.plan.outcome import Refusal
+from fabfile.tools import ownership
 from fabfile.tools.ownership import this_process
 from fabfile.tools.s3 import Bucket
 
@@ -66,7 +70,7 @@ def test_takes_over_from_a_process_of_this_machine_that_is_gone(bucket: Bucket) 
 
 def test_takes_over_from_another_machine_only_when_it_stopped_beating(bucket: Bucket) -> None:
     far = "1@another-boot.4026531836+1"
-    assert why_alive(owner(far), ttl_s=60, silent_s=59) is not None
+    assert why_alive(owner(far), ttl_s=60, silent_s=60.5) is not None  # S3 tells whole seconds: this may be 59.6
     assert why_alive(owner(far), ttl_s=60, silent_s=61) is None
 
 
@@ -84,3 +88,130 @@ def test_knows_when_somebody_took_it_over(bucket: Bucket) -> None:
         lock._thread.join(10)  # the next heartbeat notices, and is the last one
         assert lock.lost
     assert bucket.read("prod/lock.json") is not None
+
+
+class Time:
+    """A stopwatch that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.stopwatch = Stopwatch(lambda: self.now_s, self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+class Wire:
+    """The way to S3, which can be cut: before a call arrives, or before its answer does."""
+
+    def __init__(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.cut = ""
+        for name in ("read", "create", "replace", "delete", "listed"):
+            monkeypatch.setattr(bucket, name, self._through(getattr(bucket, name)))
+
+    def _through(self, call: Any) -> Any:
+        def through(*arguments: Any) -> Any:
+            if self.cut == "before":
+                raise OSError("no route")
+            answer = call(*arguments)
+            if self.cut == "after":
+                self.cut = ""
+                raise OSError("no answer")
+            return answer
+
+        return through
+
+
+@pytest.fixture
+def wire(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Wire:
+    return Wire(bucket, monkeypatch)
+
+
+def is_lost(lock: Lock) -> bool:
+    """Ask anew: what was so a moment ago says nothing."""
+    return lock.lost
+
+
+def steal(bucket: Bucket) -> None:
+    stored = bucket.read("prod/lock.json")
+    assert stored
+    assert bucket.replace("prod/lock.json", json.dumps(asdict(owner("1@far+1"))).encode(), stored.etag)
+
+
+def test_counts_as_lost_when_no_heartbeat_got_through_for_as_long_as_others_wait(bucket: Bucket, wire: Wire) -> None:
+    time = Time()
+    with held(bucket, "prod", who="ann", doing="x", ttl_s=60, clock=time.stopwatch) as lock:
+        wire.cut = "before"
+        time.sleep(59)
+        assert not is_lost(lock)
+        time.sleep(1)
+        assert is_lost(lock)
+        wire.cut = ""
+        assert not is_lost(lock), "S3 is back, and nobody came between: it is ours"
+
+
+def test_is_lost_for_good_when_somebody_came_while_this_machine_slept(bucket: Bucket) -> None:
+    time = Time()
+    with held(bucket, "prod", who="ann", doing="x", ttl_s=60, clock=time.stopwatch) as lock:
+        steal(bucket)
+        time.sleep(3600)
+        assert is_lost(lock)
+        time.sleep(3600)
+        assert is_lost(lock)
+    assert bucket.read("prod/lock.json") is not None, "what is another's stays"
+
+
+def test_is_kept_when_only_the_answer_to_a_heartbeat_was_lost(bucket: Bucket, wire: Wire) -> None:
+    time = Time()
+    with held(bucket, "prod", who="ann", doing="x", ttl_s=60, clock=time.stopwatch) as lock:
+        for _ in range(3):
+            time.sleep(60)
+            wire.cut = "after"
+            assert is_lost(lock), "not proved ours yet"
+            assert not is_lost(lock)
+    assert bucket.keys("") == []
+
+
+def test_leaves_nothing_when_the_answer_to_taking_it_was_lost(bucket: Bucket, wire: Wire) -> None:
+    create = bucket.create
+
+    def unanswered(key: str, body: bytes) -> str | None:
+        wire.cut = "after"
+        return create(key, body)
+
+    bucket.create = unanswered  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="no answer"), held(bucket, "prod", who="ann", doing="x", ttl_s=60):
+        pass
+    assert bucket.keys("") == []
+
+
+def test_what_was_done_is_done_even_if_the_lock_cannot_be_given_back(bucket: Bucket, wire: Wire) -> None:
+    with held(bucket, "prod", who="ann", doing="x", ttl_s=60):
+        wire.cut = "before"
+
+
+@pytest.mark.parametrize("wrong_by", [timedelta(hours=-5), timedelta(hours=5)])
+def test_needs_no_clock_of_ours_to_be_right(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, wrong_by: timedelta
+) -> None:
+    wrong = (datetime.now(UTC) + wrong_by).isoformat()
+    monkeypatch.setattr(lock_module, "now_text", lambda: wrong)
+    far = ownership.Owner(1, "another-machine", 1)
+    monkeypatch.setattr(ownership, "this_process", lambda: far)
+    with (
+        held(bucket, "prod", who="ann", doing="x", ttl_s=60) as lock,
+        pytest.raises(Refusal, match=r"ann is at it since .* its heartbeat is -?[01] s old"),
+        held(bucket, "prod", who="bob", doing="y", ttl_s=60),
+    ):
+        pass
+    assert is_lost(lock)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"who": 3}'])
+def test_a_lock_that_cannot_be_read_is_somebodys(bucket: Bucket, body: bytes) -> None:
+    bucket.create("prod/lock.json", body)
+    with (
+        pytest.raises(Refusal, match="somebody is at it"),
+        held(bucket, "prod", who="ann", doing="x", ttl_s=60),
+    ):
+        pass

@@ -95,5 +95,5 @@ def test_a_machine_gets_all_of_it() -> None:
     assert (second["ending"], second["reason"], second["evidence"]) == (
         "restored",
         "health",
-        ["console: out of memory"],
+        [CAUSE, "console: out of memory"],
     )
