@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from .freeze import read_windows
 from .outcome import Refusal
 from .settings import Settings, describe_settings, section_of, value_of_mapping
 from .variables import given_by, nested, variable_of
@@ -97,7 +98,7 @@ def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
 def _validate(values: Mapping[str, Any], env: str | None, sources: list[tuple[Mapping[str, Any], str]]) -> Settings:
     """Make settings of values; an error names the first of the sources that holds the value, else the base."""
     try:
-        return Settings.model_validate({**values, "env": env})
+        settings = Settings.model_validate({**values, "env": env})
     except ValidationError as error:
         # An unknown key comes first: it may be the misspelt name of one that another error finds missing.
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
@@ -105,6 +106,12 @@ def _validate(values: Mapping[str, Any], env: str | None, sources: list[tuple[Ma
         held = location[:-1] if first["type"] == "missing" else location
         where = next((name for values, name in sources if _holds(values, held)), "headway")
         raise Refusal(_explain(where, location, first["type"], first["msg"], first.get("input"))) from None
+    read_windows(settings.release.freeze, f"{_home(('release', 'freeze'), sources)}.release.freeze")
+    return settings
+
+
+def _home(location: tuple[str, ...], sources: list[tuple[Mapping[str, Any], str]]) -> str:
+    return next((name for values, name in sources if name and _holds(values, location)), "headway")
 
 
 def _holds(values: Mapping[str, Any], location: Iterable[str]) -> bool:
