@@ -24,6 +24,7 @@ class Journal:
         self._bucket = bucket
         self._env = env
         self._etag: str | None = None
+        self._unanswered: bytes | None = None
 
     def read(self) -> Record | None:
         """Return the record of the release in progress, or None.
@@ -44,13 +45,22 @@ class Journal:
 
     def write(self, record: Record) -> bool:
         """Write the record over the one that we read or wrote last; False when somebody else wrote meanwhile."""
-        body = written(record)
-        if self._etag is None:
-            etag = self._bucket.create(self._key, body)
-        else:
-            etag = self._bucket.replace(self._key, body, self._etag)
+        body, unanswered = written(record), self._unanswered
+        self._unanswered = body
+        etag = self._put(body)
+        self._unanswered = None if etag else unanswered
+        if etag is None and unanswered is not None:
+            stored = self._bucket.read(self._key)
+            if stored is not None and stored.body == unanswered:  # our own, whose answer was lost
+                self._etag = stored.etag
+                etag = self._put(body)
         self._etag = etag or self._etag
         return etag is not None
+
+    def _put(self, body: bytes) -> str | None:
+        if self._etag is None:
+            return self._bucket.create(self._key, body)
+        return self._bucket.replace(self._key, body, self._etag)
 
     def close(
         self,

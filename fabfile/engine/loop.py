@@ -43,13 +43,17 @@ if TYPE_CHECKING:
     from ..plan.evidence import Evidence
     from .lock import Lock
 
-# Looks that AWS may leave unanswered, each of them retried by boto3 already.
-MAX_BLIND = 20
+# Turns in a row that AWS may leave without an answer, each call retried by boto3 already.
+MAX_SILENT = 20
 # Calls in a row that may meet a busy AWS, or a group that moved meanwhile, before that counts as a failure.
 MAX_BUSY = 20
 # With the moment far away, looks are few; the group is watched again in time.
 FAR_S = 600
 FAR_POLL_S = 60
+
+
+class SilenceError(Exception):
+    """What has to be read or written before anything else did not work, for now."""
 
 
 class Screen(Protocol):
@@ -65,7 +69,7 @@ class Screen(Protocol):
         """Say that a call failed and will be tried again."""
 
     def blind(self, reason: str) -> None:
-        """Say that AWS did not answer and will be asked again."""
+        """Say that AWS could not be read, or our record not written, and that it will be tried again."""
 
     def turning_back(self, reason: str, facts: Facts, blamed: tuple[str, ...]) -> None:
         """Say that the release is being undone, and why."""
@@ -126,7 +130,7 @@ class Loop:
     company: Company = field(default_factory=Company)
     record: Record | None = field(default=None, init=False)
     decision: Decision | None = field(default=None, init=False)
-    _blind: int = field(default=0, init=False)
+    _silent: int = field(default=0, init=False)
     _busy: int = field(default=0, init=False)
 
     def run(self, record: Record) -> Result:
@@ -148,48 +152,57 @@ class Loop:
         :raises NotRestored: the lock or the record is somebody else's by now.
         """
         while True:
-            self.record = record
-            facts = self._look(record)
-            if facts is None:
+            try:
+                turn = self._turn(record)
+            except SilenceError as silence:
+                record = self._bear(silence, record)
                 yield self.poll_s
                 continue
-            decision = self.decision = self._decide(record, facts)
-            if self.company.stop() and not isinstance(decision, Done | Undone):
-                return Result(Ending.STOPPED, _doing(decision), record, facts)
-            if isinstance(decision, Act):
-                record, pause_s = self._act(decision, record, facts)
-                if pause_s:
-                    yield pause_s
-            elif isinstance(decision, Wait):
-                record = self._begin_wait(decision, record, facts)
-                yield self._pause_s(decision)
-            elif isinstance(decision, Undo):
-                record = self._turn_back(decision, record, facts)
-            else:
-                return self._end(decision, record, facts)
+            self._silent = 0
+            if isinstance(turn, Result):
+                return turn
+            record, pause_s = turn
+            if pause_s:
+                yield pause_s
+
+    def _turn(self, record: Record) -> Result | tuple[Record, float]:
+        """Look, decide, and do it; returns the record and the seconds to let pass, or how it ended."""
+        self.record = record
+        facts = self._look(record)
+        decision = self.decision = self._decide(record, facts)
+        if self.company.stop() and not isinstance(decision, Done | Undone):
+            return Result(Ending.STOPPED, _doing(decision), record, facts)
+        if isinstance(decision, Act):
+            return self._act(decision, record, facts)
+        if isinstance(decision, Wait):
+            return self._begin_wait(decision, record, facts), self._pause_s(decision)
+        if isinstance(decision, Undo):
+            return self._turn_back(decision, record, facts), 0
+        return self._end(decision, record, facts)
+
+    def _bear(self, silence: SilenceError, record: Record) -> Record:
+        """Go on from what was written last, as a process that died here would.
+
+        :raises NotRestored: that was tried many times; the record stays, so that the same command goes on.
+        """
+        self._silent += 1
+        if self._silent > MAX_SILENT:
+            raise NotRestored(f"{silence}; the same command goes on") from silence
+        self.screen.blind(str(silence))
+        return self.record or record
 
     def _decide(self, record: Record, facts: Facts) -> Decision:
         if record.undo is None and not is_committed(record) and (reason := self.company.called_off()):
             return Undo(reason)
         return decide(self.goal, record, facts)
 
-    def _look(self, record: Record) -> Facts | None:
-        """Look, or return None when AWS does not answer.
-
-        :raises NotRestored: it did not for many looks; the record stays, so that the same command goes on.
-        """
+    def _look(self, record: Record) -> Facts:
         try:
-            facts = self.observer.look(record, self.company.shut())
+            return self.observer.look(record, self.company.shut())
         except Exit:
             raise
         except Exception as error:
-            self._blind += 1
-            if self._blind > MAX_BLIND:
-                raise NotRestored(f"AWS cannot be read: {_one_line(error)}; the same command goes on") from error
-            self.screen.blind(_one_line(error))
-            return None
-        self._blind = 0
-        return facts
+            raise SilenceError(f"AWS cannot be read: {_one_line(error)}") from error
 
     def _act(self, act: Act, record: Record, facts: Facts) -> tuple[Record, float]:
         """Do what was decided; returns the record, and the seconds to let pass."""
@@ -250,7 +263,11 @@ class Loop:
     def _write(self, record: Record) -> Record:
         if self.lock is not None and self.lock.lost:
             raise NotRestored(f"another process took over the release of {record.env}; look with: fab status")
-        if not self.journal.write(record):
+        try:
+            written = self.journal.write(record)
+        except Exception as error:
+            raise SilenceError(f"the record cannot be written: {_one_line(error)}") from error
+        if not written:
             raise NotRestored(f"another process goes on with the release of {record.env}; look with: fab status")
         self.record = record
         return record
@@ -269,7 +286,10 @@ class Loop:
         else:
             ending, why = Ending.RESTORED, decision.reason
         reason = record.cause or None
-        self.journal.close(record, ending, why, self.clock.now(), reason=reason, link=self.company.link)
+        try:
+            self.journal.close(record, ending, why, self.clock.now(), reason=reason, link=self.company.link)
+        except Exception as error:
+            raise SilenceError(f"{why}; but history cannot be written: {_one_line(error)}") from error
         return Result(ending, why, record, facts)
 
 
