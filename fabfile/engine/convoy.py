@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..plan.fleet import Gate
-from ..plan.outcome import NotRestored, Refusal
+from ..plan.outcome import NotRestored, Refusal, TooLate
 from ..plan.release import Ending, Record, Wait
 from .loop import Clock, Company, Loop, Result
-from .operate import Errand, Means, Order, locked, operate
+from .operate import Errand, Means, Order, locked, operate, why_too_late
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
@@ -69,19 +69,29 @@ def _group(settings: Settings) -> str:
 
 
 def _begin(errands: Sequence[Errand], order: Order) -> list[Record | Result | None]:
-    """Begin in every group, or refuse before any is touched. To put back concerns those alone that have begun."""
+    """Begin in every group, or refuse before any is touched. To put back concerns those alone that have begun.
+
+    :raises TooLate: one group is past the point where it can be put back, so that none is.
+    """
     begun: list[Record | Result | None] = []
     refused: Refusal | None = None
     for errand in errands:
         try:
             begun.append(errand.foresee())
+        except TooLate:
+            raise
         except Refusal as refusal:
             if not order.abort:
                 raise
             refused = refusal
             begun.append(None)
-    if refused is not None and not any(begun):
+    records = [each for each in begun if isinstance(each, Record)]
+    if refused is not None and not records:
         raise refused
+    if order.abort and any(
+        each is None and errand.has_done(records[0]) for each, errand in zip(begun, errands, strict=True)
+    ):
+        raise TooLate(why_too_late(records[0]))
     return begun
 
 

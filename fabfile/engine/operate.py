@@ -12,7 +12,7 @@ from ..plan.begin import begin, why_not_hooked, why_not_now, why_not_watched
 from ..plan.fleet import Facts
 from ..plan.freeze import read_windows, why_frozen
 from ..plan.ledger import COMMITTED
-from ..plan.outcome import Refusal
+from ..plan.outcome import Refusal, TooLate
 from ..plan.past import last_released, why_bad
 from ..plan.release import Done, Ending, Goal, Kind, Record, Refuse, Wish
 from ..tools.s3 import Bucket
@@ -172,6 +172,15 @@ class Errand:
             return Result(Ending.DONE, begun.summary, None, facts)
         return begun
 
+    def has_done(self, record: Record) -> bool:
+        """Whether this group has ended the release already that another group's record is of."""
+        newest = next(self._journal.history(), None)
+        return (
+            newest is not None
+            and (newest.version, newest.kind, newest.ending) == (record.version, record.kind, Ending.DONE)
+            and newest.ended_at >= record.started_at
+        )
+
     def loop(self, record: Record, company: Company) -> Loop:
         """Make the loop of a record."""
         means, settings = self._means, self._settings
@@ -252,16 +261,13 @@ def serving_version(journal: Journal, facts: Facts) -> str | None:
 def resumed(record: Record, order: Order) -> Record:
     """Go on with a record, with fresh patience: what a dead process waited for says nothing about now.
 
-    :raises Refusal: the order is another one than the record's, or comes too late to undo it.
+    :raises TooLate: the order is to undo what cannot be undone any more.
+    :raises Refusal: the order is another one than the record's.
     """
-    env = record.env
     committed = record.mark(COMMITTED)
     if order.abort:
         if committed and record.undo is None:
-            raise Refusal(
-                f"{record.version} serves and old instances are gone already; finish with: {command(record)}, "
-                f"then: fab rollback --env={env}"
-            )
+            raise TooLate(why_too_late(record))
         record = replace(record, undo=record.undo or f"put back by {order.who}")
     elif (record.version, record.kind) != (order.version, order.kind):
         raise Refusal(why_unfinished(record))
@@ -288,6 +294,14 @@ def why_unfinished(record: Record) -> str:
 
 def _ways(record: Record) -> str:
     return f"go on with: {command(record)}, or put back with: fab release --env={record.env} --abort"
+
+
+def why_too_late(record: Record) -> str:
+    """Say that a release cannot be put back any more, and how to go on."""
+    return (
+        f"{record.version} serves and old instances are gone already; finish with: {command(record)}, "
+        f"then: fab rollback --env={record.env}"
+    )
 
 
 def command(record: Record) -> str:

@@ -22,6 +22,10 @@ class Refusal(Exit):
         return str(self.message)
 
 
+class TooLate(Refusal):
+    """Refused to put back what is past the point of no return (exit code 2): it can only be finished."""
+
+
 class Superseded(Exit):
     """Not done, because a newer order took its place in line: that is no failure (exit code 0)."""
 
