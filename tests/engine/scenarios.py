@@ -67,7 +67,6 @@ class Scenario:
     :param fewest: instances that serve at all times.
     :param kept: instances that are in Standby afterwards, on purpose.
     :param groups: groups that are released as one.
-    :param sick: a version whose instances fail requests, which is no fault of a release.
     """
 
     name: str
@@ -79,7 +78,6 @@ class Scenario:
     fewest: int = FLEET
     kept: int = 0
     groups: int = 1
-    sick: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +105,7 @@ class Stage:
         self.process = 1
         self.place = "here"
         self.more = 0
+        self.sick: set[str] = set()
         self.at_command = 0
         self.results: list[Result] = []
         self.world = provision_world(cloud, capacity=FLEET)
@@ -156,7 +155,8 @@ class Stage:
         self.cloud.clock.on_step = watch
 
     def perform(self) -> list[Result]:
-        """Type the commands, from the one on that is due; returns the results of the last."""
+        """Type the commands, from the one on that is due, or the last again; returns the results of the last."""
+        self.at_command = min(self.at_command, len(self.scenario.commands) - 1)
         while self.at_command < len(self.scenario.commands):
             self.results = self.type(self.scenario.commands[self.at_command], self.at[self.at_command])
             self.at_command += 1
@@ -208,6 +208,12 @@ class Stage:
         """Return a group's history, newest first."""
         return list(Journal(state_of(self.operator.settings), world.group).history())
 
+    def told(self) -> list[int]:
+        """Count the chapters that each group's history has got since the first command."""
+        return [
+            len(self.chapters(world)) - before for world, before in zip(self.worlds, self.chapters_before, strict=True)
+        ]
+
     def keys(self) -> list[str]:
         """List what lies in S3."""
         listed = self.cloud.client("s3").list_objects_v2(Bucket="state")
@@ -231,13 +237,14 @@ class Stage:
         return [*outside, *(key for key in self.keys() if "/history/" not in key)]
 
     def lost(self) -> list[Failure]:
-        """Return the requests that were lost, but for those that a sick version lost."""
-        machines = self.cloud.hosts.machines
-        sick = {key for key, machine in machines.items() if machine.behaviour.version == self.scenario.sick}
-        return [each for each in self.cloud.traffic.failures if not self.scenario.sick or each.instance_id not in sick]
+        """Return the requests that were lost, but for those that sick instances lost."""
+        return [each for each in self.cloud.traffic.failures if each.instance_id not in self.sick]
 
-    def why_not_final(self, *, chapters: int = 1) -> list[str]:
-        """Return what is not as it must be once the scenario's commands have ended as they should."""
+    def why_not_final(self, chapters: Sequence[int] | None = None) -> list[str]:
+        """Return what is not as it must be once the scenario's commands have ended as they should.
+
+        :param chapters: how many each group's history has got; one, unless told otherwise.
+        """
         ended = [(each.ending, each.why) for each in self.results]
         wrong = [f"ended {ending}: {why}" for ending, why in ended if ending is not self.scenario.ending]
         self.cloud.clock.sleep(REST_S)
@@ -248,7 +255,7 @@ class Stage:
                 wrong += self._why_not_as_before(world, before)
         return [*wrong, *self._why_not_clean(chapters)]
 
-    def why_not_put_back(self, *, chapters: int = 1) -> list[str]:
+    def why_not_put_back(self, chapters: Sequence[int] | None = None) -> list[str]:
         """Return what is not as it was before the first command."""
         self.cloud.clock.sleep(REST_S)
         wrong: list[str] = []
@@ -270,7 +277,7 @@ class Stage:
             *_differs("suspended", before.suspended, now.suspended),
             *_differs("launches", self.world.image_ids[serves], now.launches),
             # What rests in Standby no scale-in can reach, shielded or not.
-            *_differs("protected", [], [i for i, _, state, shielded in now.fleet if shielded and state == "InService"]),
+            *_differs("protected", [], [each for each in now.fleet if each[2:] == ("InService", True)]),
             *_differs("registered", serving, set(now.registered)),
         ]
 
@@ -290,14 +297,12 @@ class Stage:
             *_differs("launches", before.launches, now.launches),
         ]
 
-    def _why_not_clean(self, chapters: int) -> list[str]:
-        told = [
-            len(self.chapters(world)) - before for world, before in zip(self.worlds, self.chapters_before, strict=True)
-        ]
+    def _why_not_clean(self, chapters: Sequence[int] | None) -> list[str]:
+        told = self.told()
         fewest = self.operator.fewest_serving
         return [
             *_differs("left over", [], self.left()),
-            *_differs("chapters", [chapters] * len(self.worlds), told),
+            *_differs("chapters", [1] * len(self.worlds) if chapters is None else list(chapters), told),
             *_differs("requests lost", [], self.lost()[:3]),
             *([f"only {fewest} served"] if fewest < self.scenario.fewest else []),
         ]
@@ -313,7 +318,7 @@ class Stage:
 
         patch.setattr(ownership, "this_process", lambda: ownership.Owner(self.process, self.place, 1))
         patch.setattr(ownership, "lives", lives)
-        # Their time is the cloud's. So no heart beats by itself; a lock is renewed when its owner asks whether it is lost.
+        # Their time is the cloud's. No heart beats by itself: a lock is renewed when its owner asks whether it is lost.
         clock = Stopwatch(lambda: self.cloud.clock.elapsed_s, self.cloud.clock.sleep)
         patch.setattr(lock, "Stopwatch", lambda: clock)
         patch.setattr(lock.Lock, "_beat", lambda _: None)
@@ -342,13 +347,10 @@ def _never_healthy(stage: Stage) -> None:
 
 def _turns_sick(stage: Stage) -> None:
     stage.image("4.0.0")
-    sick = [True]
 
     def sicken() -> None:
-        if sick and len(stage.world.members("Standby")) == FLEET:
-            sick.clear()
-            new = next(each for each, version, *_ in stage.see(stage.world).fleet if version == "4.0.0")
-            stage.cloud.hosts.script(new, sick_s=0)
+        stage.sick = {next(each for each, version, *_ in stage.see(stage.world).fleet if version == "4.0.0")}
+        stage.cloud.hosts.script(*stage.sick, sick_s=0)
 
     stage.when(lambda: len(stage.world.members("Standby")) == FLEET, sicken)
 
@@ -416,18 +418,19 @@ BACK = (Command("1.0.0", Kind.ROLLBACK),)
 # Every group has a target group and a classic load balancer.
 MAIN: Sequence[Scenario] = (
     Scenario("plain"),
-    Scenario("soak", _soaking(30)),
-    Scenario("canary", (Command("2.0.0", wish=Wish(canary=1, canary_s=30)),)),
+    Scenario("canary and soak", (Command("2.0.0", wish=Wish(canary=1, canary_s=10, soak_s=10)),)),
     Scenario("never healthy", (Command("3.0.0"),), RESTORED, "1.0.0", _never_healthy),
     Scenario("rollback to a warm fleet", BACK, serves="1.0.0", prepare=_keep_previous, release=KEPT, kept=FLEET),
 )
 OTHERS: Sequence[Scenario] = (
+    Scenario("canary", (Command("2.0.0", wish=Wish(canary=1, canary_s=30)),)),
+    Scenario("soak", _soaking(30)),
     Scenario("batches", (Command("2.0.0", wish=Wish(batch=1)),)),
     Scenario("timed", (Command("2.0.0", at_s=180),)),
     Scenario("staged", (Command("2.0.0", wish=Wish(stage=True)), Command("2.0.0"))),
     Scenario("keep the old fleet", release=KEPT, kept=FLEET),
     Scenario("rollback to a version without a fleet", BACK, serves="1.0.0", prepare=_keep_previous),
-    Scenario("sick in the soak", _soaking(60, "4.0.0"), RESTORED, "1.0.0", _turns_sick, fewest=2, sick="4.0.0"),
+    Scenario("sick in the soak", _soaking(60, "4.0.0"), RESTORED, "1.0.0", _turns_sick, fewest=2),
     Scenario("alarm in the soak", _soaking(60), RESTORED, "1.0.0", _alarm, {"alarms": [ALARM]}),
     Scenario("scale-out in the middle", prepare=_scale_out),
     Scenario("mixed instances", prepare=_mix),

@@ -85,29 +85,27 @@ def goes_on_elsewhere(stage: Stage) -> list[str]:
 def puts_back(stage: Stage) -> list[str]:
     """Type `--abort`; where that comes too late, it says so, and the same command finishes."""
     stage.start_anew()
-    begun = [world for world in stage.worlds if stage.has_record(world)]
-    written = sum(len(stage.chapters(world)) for world in stage.worlds) - sum(stage.chapters_before)
+    begun = [stage.has_record(world) for world in stage.worlds]
+    told = stage.told()
     try:
         results = stage.abort()
     except Refusal as refusal:
         if "old instances are gone already; finish with" in str(refusal):
             return _finished(stage)
-        if begun or "no release in progress" not in str(refusal):
+        if any(begun) or "no release in progress" not in str(refusal):
             return [f"refused: {refusal}"]
-        return stage.why_not_final() if written else stage.why_not_put_back(chapters=0)
+        return stage.why_not_final() if any(told) else stage.why_not_put_back([0] * len(told))
     wrong = [f"ended {each.ending}: {each.why}" for each in results if each.ending is not Ending.RESTORED]
-    return wrong + stage.why_not_put_back()
+    # A chapter is written before its record goes: who dies between the two leaves both.
+    return wrong + stage.why_not_put_back([max(pair) for pair in zip(told, map(int, begun), strict=True)])
 
 
 def _finished(stage: Stage) -> list[str]:
-    closed = not any(stage.has_record(world) for world in stage.worlds) and _told(stage)
+    is_over = any(stage.told()) and not any(stage.has_record(world) for world in stage.worlds)
+    if is_over and stage.scenario.ending is not Ending.DONE:  # the same command would begin anew
+        return puts_back(stage)
     stage.perform()
-    again = closed and stage.scenario.ending is not Ending.DONE
-    return stage.why_not_final(chapters=1 + again)
-
-
-def _told(stage: Stage) -> bool:
-    return sum(len(stage.chapters(world)) for world in stage.worlds) > sum(stage.chapters_before)
+    return stage.why_not_final()
 
 
 WAYS: dict[str, Callable[[Stage], list[str]]] = {
