@@ -99,11 +99,14 @@ def marked(name: str, ago_s: float) -> tuple[tuple[str, datetime], ...]:
 
 
 def attached(number: int, **changes: object) -> Instance:
-    return new(number, lifecycle=Lifecycle.IN_SERVICE, protected=True, **changes)
+    """Make a new instance that serves in the group."""
+    serving = new(number, lifecycle=Lifecycle.IN_SERVICE, protected=True)
+    return replace(serving, **changes)  # type: ignore[arg-type]
 
 
-def shielded(number: int) -> Instance:
-    return old(number, protected=True)
+def shielded(number: int, **changes: object) -> Instance:
+    """Make an old instance that serves, and that scale-in may not take."""
+    return replace(old(number, protected=True), **changes)  # type: ignore[arg-type]
 
 
 def since(earlier: Facts, later: Facts) -> Facts:
@@ -115,3 +118,13 @@ def resting(number: int, **changes: object) -> Instance:
     """Make an old instance that our release put into Standby."""
     standing = replace(old(number), lifecycle=Lifecycle.STANDBY, standby="r1", protected=True)
     return replace(standing, **changes)  # type: ignore[arg-type]
+
+
+def throughout(look: Facts, **changes: object) -> Facts:
+    """Change something in a look and in all the looks before it."""
+    before = throughout(look.before, **changes) if look.before else None
+    return replace(look, before=before, **changes)  # type: ignore[arg-type]
+
+
+def one_zone() -> dict[str, str]:
+    return {"a": "subnet-a"}

@@ -1,0 +1,134 @@
+"""What is written down before each act; and the number that autoscaling wants, beneath all that a release moved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from fabfile.plan import release as acts
+from fabfile.plan.fleet import Lifecycle, Power
+from fabfile.plan.ledger import demand, intend, note
+from fabfile.plan.release import Wait
+
+from .fleets import NOW, attached, cutover, facts, marked, old, record, resting, shielded
+
+PAUSED = frozenset({"AZRebalance"})
+
+
+def test_writes_down_what_it_is_about_to_change_in_the_group() -> None:
+    written = intend(acts.PrepareGroup(4, PAUSED), record(), facts(old(1), old(2), max=2))
+    assert (written.prepared, written.raised_max, written.paused) == (True, 4, PAUSED)
+    again = intend(acts.PrepareGroup(5, frozenset()), written, facts(old(1), old(2), max=4))
+    assert (again.raised_max, again.paused) == (5, PAUSED)
+
+
+def test_does_not_write_down_as_its_own_what_was_suspended_already() -> None:
+    look = facts(old(1), suspended=PAUSED)
+    assert intend(acts.PrepareGroup(4, PAUSED), record(), look).paused == frozenset()
+
+
+def test_writes_down_whom_it_moves() -> None:
+    look = facts(old(1), old(2), attached(1), attached(2))
+    assert intend(acts.Attach(("i-new2", "i-new1")), record(attached=("i-new1",)), look).attached == (
+        "i-new1",
+        "i-new2",
+    )
+    moved = intend(acts.EnterStandby(("i-old1",), "r1"), cutover(), look)
+    assert moved.rested == ("i-old1",)
+    assert moved.watched == ("i-new1", "i-new2")
+    assert intend(acts.Drop(("i-old3",), shrink=True), record(), look).rested == ("i-old3",)
+    assert intend(acts.Drop(("i-old3",), shrink=False), record(), look).rested == ()
+
+
+def test_tells_those_it_recalls_apart_from_those_that_rested_before_it() -> None:
+    look = facts(resting(1), old(2))
+    written = intend(acts.ExitStandby(("i-old1", "i-new1")), record(rested=("i-old1",)), look)
+    assert written.recalled == ("i-new1",)
+
+
+def test_watches_nobody_on_the_way_back() -> None:
+    look = facts(old(1), attached(1))
+    assert intend(acts.EnterStandby(("i-new1",), "r1"), cutover(undo="sick"), look).watched == ()
+
+
+def test_watches_only_what_it_started_itself_when_a_version_is_released_over_itself() -> None:
+    same = replace(record().before, image_id="ami-2")
+    look = facts(old(1, image_id="ami-2"), attached(1))
+    assert intend(acts.EnterStandby(("i-old1",), "r1"), cutover(before=same), look).watched == ("i-new1",)
+
+
+@pytest.mark.parametrize("act", [acts.Retire(("i-old1",)), acts.Detach(("i-old1",), "r1")])
+def test_marks_the_point_of_no_return_once_and_never_on_the_way_back(act: acts.Act) -> None:
+    look = facts(resting(1), attached(1))
+    assert intend(act, record(), look).mark("committed") == NOW
+    earlier = record(marks=marked("committed", 9))
+    assert intend(act, earlier, look).mark("committed") == NOW - timedelta(seconds=9)
+    assert intend(act, record(undo="sick"), look).mark("committed") is None
+
+
+def test_remembers_when_a_wait_began() -> None:
+    look = facts(old(1), attached(1))
+    wait = Wait("somebody", NOW - timedelta(seconds=3), None, "warm#0")
+    written = note(wait, record(), look)
+    assert written.mark("warm#0") == NOW - timedelta(seconds=3)
+    assert note(replace(wait, since=NOW), written, look) == written
+
+
+@pytest.mark.parametrize(
+    ("mark", "watched"),
+    [("canary", ("i-new1",)), ("soak", ("i-new1",)), ("gate commit", ("i-new1",)), ("warm#0", ()), ("healthy#1", ())],
+)
+def test_watches_those_who_serve_when_it_begins_to_watch(mark: str, watched: tuple[str, ...]) -> None:
+    look = facts(old(1), attached(1))
+    assert note(Wait("", NOW, None, mark), record(), look).watched == watched
+    assert note(Wait("", NOW, None, mark), record(undo="sick"), look).watched == ()
+
+
+def test_needs_what_there_was_before_whatever_the_acts_did_to_the_number() -> None:
+    assert demand(record(), facts(old(1), old(2))) == 2
+    both = facts(shielded(1), shielded(2), attached(1), attached(2), desired=4)
+    assert demand(cutover(), both) == 2
+    rested = facts(resting(1), resting(2), attached(1), attached(2), desired=2)
+    assert demand(cutover(rested=("i-old1", "i-old2")), rested) == 2
+
+
+def test_follows_autoscaling_upwards_and_never_downwards() -> None:
+    both = (shielded(1), shielded(2), attached(1), attached(2))
+    assert demand(cutover(), facts(*both, desired=5)) == 3
+    assert demand(cutover(), facts(*both, desired=3)) == 2
+
+
+def test_follows_nobody_above_the_maximum_that_the_group_had() -> None:
+    tight = replace(record().before, max=3)
+    both = (shielded(1), shielded(2), attached(1), attached(2))
+    assert demand(cutover(before=tight, raised_max=9), facts(*both, desired=9, max=9)) == 3
+
+
+def test_counts_the_place_of_an_instance_that_died_in_service_but_not_in_standby() -> None:
+    dead = attached(2, power=Power.TERMINATED)
+    assert demand(cutover(), facts(shielded(1), shielded(2), attached(1), dead, desired=4)) == 2
+    assert demand(cutover(), facts(shielded(1), shielded(2), attached(1), desired=4)) == 2
+    rested = cutover(rested=("i-old1", "i-old2"))
+    assert demand(rested, facts(resting(1), attached(1), attached(2), desired=2)) == 2
+
+
+def test_counts_nobody_who_is_on_the_way_into_standby() -> None:
+    entering = resting(1, lifecycle=Lifecycle.ENTERING_STANDBY)
+    look = facts(entering, shielded(2), attached(1), attached(2), desired=3)
+    assert demand(cutover(rested=("i-old1",)), look) == 2
+
+
+def test_takes_its_own_resizing_for_nobodys_wish() -> None:
+    both = (shielded(1), shielded(2), attached(1), attached(2))
+    before = facts(*both, desired=3)
+    written = intend(acts.Resize(4), cutover(), before)
+    assert demand(written, facts(*both, desired=4)) == 2
+    assert demand(written, facts(*both, desired=6)) == 3, "two more were wished for, one less before"
+
+
+def test_needs_no_more_on_the_way_back_than_there_was() -> None:
+    empty = replace(record().before, desired=0, min=0)
+    assert demand(record(before=empty, wanted=1), facts(desired=0, min=0)) == 1
+    assert demand(record(before=empty, wanted=1, undo="sick"), facts(desired=0, min=0)) == 0
