@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LABEL = "headway.test"
+# What tests try so much of that the end of a run says how much.
+TRIED = ("crash points", "error points", "histories")
 # Networks after containers, which hold them.
 KINDS = {
     "container": (["ps", "--all"], ["rm", "--force", "--volumes"]),
@@ -42,9 +44,46 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield shared
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest tests first, so that no worker is left alone with one at the end."""
-    first = ("tests/e2e/", "tests/stages/test_bake.py", "tests/ansible/", "tests/localcloud/test_lab.py")
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let all there is to try be tried: `scripts/test --exhaustive`."""
+    parser.addoption("--exhaustive", action="store_true", help="try every point of every story: takes very long")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the mark of tests that only run when all there is to try is to be tried."""
+    config.addinivalue_line("markers", "exhaustive: takes very long; runs with --exhaustive")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end how many points were tried, over all workers."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    for line in count_tried(reports):
+        terminalreporter.write_line(line)
+
+
+def count_tried(reports: Iterable[object]) -> list[str]:
+    """Add up what tests said with `record_property`, by name: `crash points: 570`."""
+    told = [
+        pair for each in reports if getattr(each, "when", "") == "call" for pair in getattr(each, "user_properties", [])
+    ]
+    names = [name for name in TRIED if any(name == said for said, _ in told)]
+    return [f"{name}: {sum(number for said, number in told if said == name)}" for name in names]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the longest tests first, so that no worker is left alone with one at the end; leave out the exhaustive."""
+    if not config.getoption("--exhaustive"):
+        left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+    first = (
+        "tests/e2e/",
+        "tests/stages/test_bake.py",
+        "tests/ansible/",
+        "tests/localcloud/test_lab.py",
+        "tests/engine/test_crash",
+        "tests/engine/test_error",
+    )
     items.sort(key=lambda item: next((n for n, path in enumerate(first) if item.nodeid.startswith(path)), len(first)))
 
 

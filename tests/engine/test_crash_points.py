@@ -11,11 +11,13 @@ from fabfile.plan.outcome import Refusal
 from fabfile.plan.release import Ending
 
 from .branches import Branches
-from .scenarios import MAIN, SCENARIOS, Scenario, Stage, staged
+from .scenarios import MAIN, OTHERS, SCENARIOS, Scenario, Stage, staged
 
 READS = ("Describe", "Get", "List")
 # A heartbeat that nobody on this machine can vouch for is believed for a minute.
 SILENT_S = 65.0
+# What may be left alone for that long: no moment passes, and nothing turns sick meanwhile.
+PATIENT = ("plain", "soak", "batches", "rollback to a warm fleet", "mixed instances", "two groups")
 
 
 class Killed(BaseException):
@@ -138,5 +140,34 @@ def kill_everywhere(scenario: Scenario, *ways: str, thorough: bool = False) -> B
 @pytest.mark.parametrize("way", ["goes on", "puts back"])
 def test_a_release_that_is_killed_anywhere(name: str, way: str, record_property: Callable[[str, object], None]) -> None:
     branches = kill_everywhere(SCENARIOS[name], way)
+    record_property("crash points", branches.told)
+    assert not branches.failures, branches.report()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", [each.name for each in OTHERS])
+@pytest.mark.parametrize("way", ["goes on", "puts back"])
+def test_any_release_that_is_killed_anywhere(
+    name: str, way: str, record_property: Callable[[str, object], None]
+) -> None:
+    branches = kill_everywhere(SCENARIOS[name], way)
+    record_property("crash points", branches.told)
+    assert not branches.failures, branches.report()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", PATIENT)
+def test_a_release_that_goes_on_elsewhere(name: str, record_property: Callable[[str, object], None]) -> None:
+    branches = kill_everywhere(SCENARIOS[name], "goes on elsewhere")
+    record_property("crash points", branches.told)
+    assert not branches.failures, branches.report()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("way", ["goes on", "puts back"])
+def test_a_release_that_is_killed_at_literally_every_call(
+    way: str, record_property: Callable[[str, object], None]
+) -> None:
+    branches = kill_everywhere(SCENARIOS["plain"], way, thorough=True)
     record_property("crash points", branches.told)
     assert not branches.failures, branches.report()

@@ -16,6 +16,20 @@ from .documented import Error, errors_of, is_read, one_of_each_sort
 from .scenarios import SCENARIOS, Scenario, Stage, staged
 from .test_crash_points import puts_back
 
+# Stories in which nothing happens by itself that an error's long wait would bring forward.
+STRUCK = (
+    "plain",
+    "canary and soak",
+    "never healthy",
+    "batches",
+    "keep the old fleet",
+    "rollback to a warm fleet",
+    "rollback to a version without a fleet",
+    "mixed instances",
+    "a hook for the old ones",
+    "two groups",
+)
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -174,6 +188,26 @@ def _is_named(error: Error, said: str) -> bool:
 
 @pytest.mark.parametrize("once", [True, False], ids=["once", "for ever"])
 def test_a_release_whose_calls_meet_errors(once: bool, record_property: Callable[[str, object], None]) -> None:
-    branches = strike_everywhere(SCENARIOS["plain"], Reach(all_errors=once), once=once)
+    branches = strike_everywhere(SCENARIOS["plain"], Reach(), once=once)
+    record_property("error points", branches.told)
+    assert not branches.failures, branches.report()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("once", [True, False], ids=["once", "for ever"])
+@pytest.mark.parametrize("name", STRUCK)
+def test_any_release_whose_calls_meet_any_error(
+    name: str, once: bool, record_property: Callable[[str, object], None]
+) -> None:
+    branches = strike_everywhere(SCENARIOS[name], Reach(calls="between", all_errors=True), once=once)
+    record_property("error points", branches.told)
+    assert not branches.failures, branches.report()
+
+
+@pytest.mark.exhaustive
+def test_a_release_of_which_literally_every_call_meets_any_error(
+    record_property: Callable[[str, object], None],
+) -> None:
+    branches = strike_everywhere(SCENARIOS["plain"], Reach(calls="all", all_errors=True), once=True)
     record_property("error points", branches.told)
     assert not branches.failures, branches.report()
