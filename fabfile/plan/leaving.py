@@ -28,9 +28,9 @@ from .wording import counted
 
 def retire(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:
     """Let leaving instances go: out of the group first, then for good, and wait until they are gone."""
-    strays = [i for i in side.leave if not i.in_group]
+    strays = [i.id for i in side.leave if not i.in_group] + _halted(record, facts)
     if strays:
-        return Terminate(tuple(i.id for i in strays[:TERMINATED_A_CALL]))
+        return Terminate(tuple(strays[:TERMINATED_A_CALL]))
     resting = [i for i in side.leave if i.lifecycle is Lifecycle.STANDBY and not _is_kept(i, side, goal, record)]
     if resting:
         ids = tuple(i.id for i in resting[:IDS_A_CALL])
@@ -41,13 +41,27 @@ def retire(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | N
         i.id
         for i in facts.instances.values()
         if i.lifecycle is Lifecycle.STANDBY
-        and i.power in (Power.SHUTTING_DOWN, Power.TERMINATED)
+        and i.power not in (Power.PENDING, Power.RUNNING)
         and (i.id in record.rested or i.standby)
     ]
     dead += [instance_id for instance_id in facts.unseen if instance_id in record.rested]
     if dead:
         return Retire(tuple(sorted(dead)[:IDS_A_CALL]))
     return _gone(goal, record, facts)
+
+
+def _halted(record: Record, facts: Facts) -> list[str]:
+    """List our instances outside the group that stopped: EC2 keeps them, and nobody else will ever terminate them.
+
+    A machine that shuts down by itself stops, by default
+    (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_ChangingInstanceInitiatedShutdownBehavior.html).
+    """
+    halted = (Power.STOPPING, Power.STOPPED)
+    return [
+        i.id
+        for i in facts.instances.values()
+        if not i.in_group and i.power in halted and record.id in (i.release, i.leaving)
+    ]
 
 
 def _gone(goal: Goal, record: Record, facts: Facts) -> Decision | None:
