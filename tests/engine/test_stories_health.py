@@ -316,7 +316,7 @@ def flattered(balancers: tuple[Balancer, ...]) -> tuple[Balancer, ...]:
 
 
 def start_strangers(operator: Operator, count: int) -> list[str]:
-    """Start healthy instances that are none of ours and register them with the target group by hand."""
+    """Start healthy instances that are none of ours and register them with the load balancers by hand."""
     cloud, world = operator.cloud, operator.world
     ran = cloud.client("ec2").run_instances(
         ImageId=world.image_ids["1.0.0"], MinCount=count, MaxCount=count, SubnetId=world.subnets[0]
@@ -326,5 +326,9 @@ def start_strangers(operator: Operator, count: int) -> list[str]:
     cloud.client("elbv2").register_targets(
         TargetGroupArn=world.target_group_arn, Targets=[{"Id": each} for each in ids]
     )
+    cloud.client("elb").register_instances_with_load_balancer(
+        LoadBalancerName=world.load_balancer, Instances=[{"InstanceId": each} for each in ids]
+    )
     cloud.until(lambda: sorted(world.health().values()) == ["healthy"] * (3 + count))
+    cloud.until(lambda: sorted(world.classic_health().values()) == ["InService"] * (3 + count))
     return ids
