@@ -159,7 +159,13 @@ def _lost(side: Side, goal: Goal, record: Record, facts: Facts) -> Undo | None:
         instance = facts.instances.get(instance_id)
         return instance is None or instance.power is not Power.RUNNING
 
-    sick = tuple(instance_id for instance_id in record.watched if is_sick(instance_id))
+    def is_taken(instance_id: str) -> bool:
+        """Whether a person put it into Standby: that says nothing of the version."""
+        instance = facts.instances.get(instance_id)
+        resting = (Lifecycle.ENTERING_STANDBY, Lifecycle.STANDBY)
+        return instance is not None and instance.lifecycle in resting and instance.standby != record.id
+
+    sick = tuple(i for i in record.watched if is_sick(i) and not is_taken(i))
     if len(sick) <= len(record.watched) // LOST_IN and all(is_gone(instance_id) for instance_id in sick):
         return None
     first = facts.instances.get(sick[0])

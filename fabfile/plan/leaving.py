@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .fleet import Facts, Instance, Lifecycle, Power
-from .ledger import demand
+from .ledger import demand, own_maximum
 from .release import (
     IDS_A_CALL,
     PROTECTED_A_CALL,
@@ -111,7 +111,7 @@ def restore(side: Side, record: Record, facts: Facts) -> Act | None:
     if shielded:
         return Protect(tuple(shielded[:PROTECTED_A_CALL]), protected=False)
     # Who changed the maximum meanwhile meant it; and it must never fall below what runs.
-    maximum = max(record.before.max, group.desired)
+    maximum = max(own_maximum(record), group.desired)
     ours = record.raised_max is not None and group.max == record.raised_max and group.max != maximum
     resume = record.paused & group.suspended
     return RestoreGroup(maximum if ours else None, resume) if ours or resume else None

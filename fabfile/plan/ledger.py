@@ -27,7 +27,9 @@ def intend(act: Act, record: Record, facts: Facts) -> Record:
     match act:
         case PrepareGroup():
             paused = record.paused | (act.pause - facts.group.suspended)
-            return replace(record, prepared=True, raised_max=act.max, paused=paused)
+            # Whoever set another maximum than ours meanwhile meant it: that one is put back in the end.
+            own = record.own_max if facts.group.max == record.raised_max else facts.group.max
+            return replace(record, prepared=True, raised_max=act.max, own_max=own, paused=paused)
         case Attach():
             return replace(record, attached=_joined(record.attached, act.ids))
         case EnterStandby():
@@ -55,6 +57,11 @@ def note(wait: Wait, record: Record, facts: Facts) -> Record:
     return replace(record, marks=(*record.marks, (wait.mark, wait.since)), watched=watched)
 
 
+def own_maximum(record: Record) -> int:
+    """Return the maximum that the group has beneath what we raised."""
+    return record.before.max if record.own_max is None else record.own_max
+
+
 def demand(record: Record, facts: Facts) -> int:
     """Return how many instances the fleet needs now: what it had, or more if autoscaling asked for more meanwhile.
 
@@ -68,7 +75,7 @@ def demand(record: Record, facts: Facts) -> int:
         _place(instance_id, record, facts) - (0 if instance_id in added_first else 1)
         for instance_id in {*added_first, *record.rested}
     )
-    wish = min(facts.group.desired - moved + record.trimmed, max(record.before.max, record.wanted))
+    wish = min(facts.group.desired - moved + record.trimmed, max(own_maximum(record), record.wanted))
     return max(record.wanted if record.undo is None else min(record.wanted, record.before.desired), wish)
 
 

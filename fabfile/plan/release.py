@@ -106,6 +106,7 @@ class Record:
     template_version: str | None = None
     migrated: bool = False
     raised_max: int | None = None
+    own_max: int | None = None
     paused: frozenset[str] = frozenset()
     prepared: bool = False
     marks: tuple[tuple[str, datetime], ...] = ()

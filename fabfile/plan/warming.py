@@ -51,8 +51,15 @@ def launch(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | N
     missing -= len(rested)
     if missing <= 0 or _is_minute(side, goal, record, facts):
         return None
-    if wait := _early(side, goal, record, facts):
-        return wait
+    return (
+        _coming(side, goal, record, facts)
+        or _early(side, goal, record, facts)
+        or _add(side, goal, record, facts, missing)
+    )
+
+
+def _add(side: Side, goal: Goal, record: Record, facts: Facts, missing: int) -> Decision:
+    """Start so many instances, once so many looks agree that any are missing, and unless they keep dying."""
 
     def agrees(look: Facts) -> bool:
         return count_missing(_same_side(side, record, look), record, look) == count_missing(side, record, facts)
@@ -70,7 +77,7 @@ def _same_side(side: Side, record: Record, look: Facts) -> Side:
     return new_side(record, look) if side.forward else old_side(record, look)
 
 
-def _trim(side: Side, goal: Goal, record: Record, facts: Facts) -> Act | None:
+def _trim(side: Side, goal: Goal, record: Record, facts: Facts) -> Act | Wait | None:
     """Terminate what was started twice and never served, such as after an answer that came from yesterday's world."""
     spare = [i for i in side.outside if i.id not in record.attached]
     spare = spare[count_missing(side, record, facts) :]
@@ -82,7 +89,9 @@ def _trim(side: Side, goal: Goal, record: Record, facts: Facts) -> Act | None:
         then = _same_side(side, record, look)
         return count_missing(then, record, look) <= -len(ids) and ids <= {i.id for i in then.outside}
 
-    return Terminate(tuple(sorted(ids))) if holds(facts, goal.confirmations, agrees) else None
+    if not holds(facts, goal.confirmations, agrees):
+        return Wait("another look to agree on what is spare", facts.at, None, "look")
+    return Terminate(tuple(sorted(ids)))
 
 
 def _allowed(side: Side, goal: Goal, record: Record, facts: Facts) -> int:
@@ -105,6 +114,16 @@ def _rested(side: Side) -> list[Instance]:
         for i in side.stay
         if i.lifecycle is Lifecycle.STANDBY and i.standby and i.image_id == side.image_id and i.answers is not False
     ]
+
+
+def _coming(side: Side, goal: Goal, record: Record, facts: Facts) -> Wait | None:
+    """On the way back, wait for those of the old fleet that still drain: from Standby they come back at once."""
+    coming = [i for i in side.stay if i.lifecycle is Lifecycle.ENTERING_STANDBY and i.standby == record.id]
+    if side.forward or not coming:
+        return None
+    what = f"{counted(len(coming), 'instance')} to reach Standby and come back"
+    wait = wait_for(what, "undo turn", goal.drain_within_s, record, facts, coming)
+    return None if is_over(wait, facts) else wait
 
 
 def _is_held(side: Side, goal: Goal, record: Record, facts: Facts) -> bool:
