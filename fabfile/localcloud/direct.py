@@ -14,6 +14,8 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from botocore.paginate import Paginator
+
 from .direct_operations import Operation, operations
 from .faults import Failure
 
@@ -76,6 +78,7 @@ class Client:
         self._attempts = retries + 1
         self._calls = calls
         self._quota = QUOTA
+        self._paginators: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
         operation = self._operations.get(name)
@@ -96,9 +99,9 @@ class Client:
         operation = self._operations.get(name)
         if operation is None or operation.pages is None:
             return self._plain().get_paginator(name)
-        from botocore.paginate import Paginator
-
-        return Paginator(getattr(self, name), operation.pages, operation.model)
+        if name not in self._paginators:
+            self._paginators[name] = Paginator(getattr(self, name), operation.pages, operation.model)
+        return self._paginators[name]
 
     def _plain(self) -> Any:
         return self._clients.plain(self._service, self._region)
@@ -108,22 +111,24 @@ class Client:
             answer: dict[str, Any] = getattr(self._plain(), operation.method)(**arguments)
             return answer
         arguments = operation.complete(arguments, self._clients.dice)
-        operation.prepare(arguments)  # what is wrong with them is said before anything is counted
+        parameters = operation.prepare(arguments)  # what is wrong with them is said before anything is counted
         calls = self._calls
         if calls is None:
-            return self._try(operation, arguments)
+            return self._try(operation, arguments, parameters)
         name = f"{self._service}:{operation.name}"
         calls.begin(name, arguments)
         try:
-            return self._try(operation, arguments)
+            return self._try(operation, arguments, parameters)
         finally:
             calls.end(name, arguments)
 
-    def _try(self, operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _try(self, operation: Operation, arguments: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
         """Ask until there is an answer, or an error that is final: botocore's standard retries."""
         held = 0
         for attempt in range(1, self._attempts + 1):
-            answer = self._ask(operation, arguments)
+            if attempt > 1:
+                parameters = operation.prepare(arguments)  # moto may have changed the earlier ones
+            answer = self._ask(operation, arguments, parameters)
             if answer.__class__ is dict:
                 self._quota = min(self._quota + (held or 1), QUOTA)
                 shown: dict[str, Any] = operation.finish(answer, attempt - 1, self._clients.cloud)
@@ -141,7 +146,7 @@ class Client:
         exhausted = attempt == self._attempts and _is_worth_another_try(answer)
         raise operation.error(answer, arguments, attempt - 1, exhausted)
 
-    def _ask(self, operation: Operation, arguments: dict[str, Any]) -> Any:
+    def _ask(self, operation: Operation, arguments: dict[str, Any], parameters: dict[str, Any]) -> Any:
         """Ask once; returns the answer, or the failure."""
         cloud = self._clients.cloud
         failure = cloud.before(operation.name, self._service)
@@ -151,7 +156,7 @@ class Client:
             self._service,
             operation.name,
             lambda: (self._region, json.dumps(arguments, sort_keys=True, default=str)),
-            lambda: operation.ask(operation.prepare(arguments), self._region),
+            lambda: operation.ask(parameters, self._region),
         )
         return cloud.after(operation.name, self._service) or answer
 

@@ -183,14 +183,14 @@ class List:
 
     def __init__(self, answers: Answers, shape: Any, path: str) -> None:
         member = shape.member
-        self._walk = answers.walker(member, f"{path}.{member.name}")
+        self.show_item = answers.walker(member, f"{path}.{member.name}")
         self._is_xml = answers.is_xml
         self._drops = answers.is_xml and member.type_name == "structure"
         self._vanishes = answers.is_xml and bool(shape.serialization.get("flattened"))
 
     def __call__(self, value: Any) -> Any:
         """Return the items."""
-        walk = self._walk
+        walk = self.show_item
         if self._drops:
             shown = [each for each in [walk(each) for each in value if each is not None] if each]
         elif self._is_xml:

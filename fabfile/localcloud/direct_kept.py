@@ -47,14 +47,14 @@ def forget() -> None:
 class Versioned:
     """A model that counts how often an attribute of it has changed."""
 
-    version = 0
+    if not TYPE_CHECKING:  # or else a model might be given any attribute
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, and count that if it was another before."""
-        inner = self.__dict__
-        if name not in inner or inner[name] is not value:
-            super().__setattr__(name, value)
-            inner["version"] = inner.get("version", 0) + 1
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Set an attribute, and count that if it was another before."""
+            inner = self.__dict__
+            if name not in inner or inner[name] is not value:
+                super().__setattr__(name, value)
+                inner["changes"] = inner.get("changes", 0) + 1
 
 
 class OfModels:
@@ -75,12 +75,12 @@ class OfModels:
         tags = backend.tags.get(value.id) if backend is not None else None
         known = self._shown.get(id(value))
         if known is not None:
-            model, version, were, edits, shown = known
-            if model is value and version == inner["version"] and were == tags and edits == _edits[0]:
+            model, changes, were, edits, shown = known
+            if model is value and changes == inner["changes"] and were == tags and edits == _edits[0]:
                 return {**shown}
         shown = self._structure(value)
-        if "version" in inner:
-            self._shown[id(value)] = (value, inner["version"], tags and {**tags}, _edits[0], shown)
+        if "changes" in inner:
+            self._shown[id(value)] = (value, inner["changes"], tags and {**tags}, _edits[0], shown)
         return {**shown}
 
 
@@ -89,7 +89,8 @@ class OfReservations:
 
     def __init__(self, structure: Structure) -> None:
         self._structure = structure
-        self._show_instances = structure.member("Instances")
+        show_instances: Any = structure.member("Instances")
+        self._show_instance = show_instances.show_item
         self._shown: dict[str, dict[str, Any]] = {}
         _kept.append(self._shown)
 
@@ -98,7 +99,7 @@ class OfReservations:
         shown = self._shown.get(value.id)
         if shown is None:
             shown = self._shown[value.id] = self._structure(value)
-        return {**shown, "Instances": self._show_instances(value.instances)}
+        return {**shown, "Instances": [*map(self._show_instance, value.instances)]}
 
 
 class OfTexts:

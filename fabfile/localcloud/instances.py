@@ -22,6 +22,7 @@ from moto.ec2.responses.instances import InstanceResponse
 
 from .direct_kept import Versioned
 from .hosts import HostSpec, HostState, Power
+from .quicker_instances import lose_places
 
 if TYPE_CHECKING:
     from moto.ec2.models.elastic_network_interfaces import NetworkInterface
@@ -252,6 +253,7 @@ class InstanceRules(EC2Backend):
 
     def forget_terminated(self, after_s: float) -> None:
         """Stop showing instances that were terminated this long ago."""
+        lose_places(self)
         for reservation in list(self.reservations.values()):
             kept = [each for each in reservation.instances if not _is_long_gone(each, after_s)]
             if len(kept) < len(reservation.instances):

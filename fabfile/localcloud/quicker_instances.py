@@ -82,7 +82,7 @@ def get_instance(self: Any, instance_id: str) -> Instance:
 class Place(NamedTuple):
     """Where an instance is: how many come before it, and its reservation."""
 
-    index: int
+    rank: int
     reservation: Reservation
     instance: Instance
 
@@ -101,16 +101,23 @@ def _holding(backend: Any, wanted: Iterable[str]) -> list[Reservation]:
 
 
 def _places(backend: Any) -> dict[str, Place]:
-    """Return where each instance is: looked up again when any has come or gone."""
-    sizes = [(each.id, len(each.instances)) for each in list(backend.reservations.values())]
-    known: tuple[list[tuple[str, int]], dict[str, Place]] | None = backend.__dict__.get("_known_places")
-    if known is None or known[0] != sizes:
+    """Return where each instance is: looked up again when any has come; who lets one go calls :func:`lose_places`."""
+    reservations: dict[str, Reservation] = backend.reservations
+    last = next(reversed(reservations.values()), None)
+    seen = (len(reservations), last and last.id, last and len(last.instances))
+    known: tuple[Any, dict[str, Place]] | None = backend.__dict__.get("_known_places")
+    if known is None or known[0] != seen:
         places: dict[str, Place] = {}
-        for reservation in list(backend.reservations.values()):
+        for reservation in list(reservations.values()):
             for instance in reservation.instances:
                 places[instance.id] = Place(len(places), reservation, instance)
-        known = backend.__dict__["_known_places"] = (sizes, places)
+        known = backend.__dict__["_known_places"] = (seen, places)
     return known[1]
+
+
+def lose_places(backend: Any) -> None:
+    """Forget where instances are, as some have gone."""
+    backend.__dict__.pop("_known_places", None)
 
 
 def _copy(reservation: Reservation, instances: list[Instance]) -> Reservation:

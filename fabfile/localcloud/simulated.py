@@ -13,6 +13,7 @@ With ``direct=True`` its clients are those of :mod:`.direct`, which answer many 
 from __future__ import annotations
 
 import functools
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -163,6 +164,7 @@ def simulated_cloud(seed: int = 0, *, direct: bool = False) -> Iterator[Simulate
         simulated.cloud.installed(),
         _waits_of_boto(simulated.clock),
         _noted(simulated),
+        _seldom_collected(),
         aws.using(simulated.client_of_release),
     ):
         try:
@@ -189,6 +191,17 @@ def _waits_of_boto(clock: VirtualClock) -> Iterator[None]:
         patch.object(TokenBucket, "acquire", lambda _self, amount=1, block=True: bool(amount and block)),
     ):
         yield
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Let Python look for garbage less often: there is little, and AWS's models are a million objects to look at."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @contextmanager
