@@ -215,3 +215,46 @@ def test_a_lock_that_cannot_be_read_is_somebodys(bucket: Bucket, body: bytes) ->
         held(bucket, "prod", who="ann", doing="x", ttl_s=60),
     ):
         pass
+
+
+def test_is_proved_from_when_it_was_asked_for_not_from_when_s3_answered(
+    bucket: Bucket, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = Time()
+    with held(bucket, "prod", who="ann", doing="x", ttl_s=60, clock=time.stopwatch) as lock:
+        replace_at_once = bucket.replace
+
+        def replace_slowly(key: str, body: bytes, etag: str) -> str | None:
+            renewed = replace_at_once(key, body, etag)
+            time.sleep(50)
+            return renewed
+
+        monkeypatch.setattr(bucket, "replace", replace_slowly)
+        time.sleep(60)
+        assert not is_lost(lock)
+        wire.cut = "before"
+        time.sleep(9)
+        assert not is_lost(lock)
+        time.sleep(1)
+        assert is_lost(lock)
+        wire.cut = ""
+
+
+def test_nothing_begins_under_a_lock_that_was_taken_over_in_the_meantime(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time, create = Time(), bucket.create
+
+    def fall_asleep(key: str, body: bytes) -> str | None:
+        etag = create(key, body)
+        steal(bucket)
+        time.sleep(3600)
+        return etag
+
+    monkeypatch.setattr(bucket, "create", fall_asleep)
+    with (
+        pytest.raises(Refusal, match="the lock of prod was lost; nothing was touched; run it again"),
+        held(bucket, "prod", who="ann", doing="x", ttl_s=60, clock=time.stopwatch),
+    ):
+        pass
+    assert bucket.read("prod/lock.json") is not None

@@ -195,3 +195,50 @@ def test_judges_nobody_by_silence_before_having_heard_s3_for_long_enough() -> No
         trusted.append((now_s, contact.trusts(now_s)))
     assert [now_s for now_s, trusts in trusted if trusts] == [60, 90, 200]
     assert not contact.trusts(240), "cut off again, and nothing has been heard yet"
+
+
+class TakenAsleep:
+    """A lock that is to be had, by one that was passed over while it reached for it."""
+
+    uncertain = False
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def try_take(self, *, trusting: bool) -> Blocked | None:
+        del trusting
+        for listed in self._bucket.listed("prod/line/"):
+            self._bucket.delete(listed.key, listed.etag)
+        return None
+
+    def blocked(self) -> Blocked | None:
+        return None
+
+
+def test_who_was_passed_over_does_not_start(bucket: Bucket) -> None:
+    waiter = Waiter(
+        Line(bucket, "prod", TTL_S),
+        ticket("1.4.0"),
+        TakenAsleep(bucket),
+        ttl_s=TTL_S,
+        wait_s=60,
+        say=print,
+        clock=Patient().stopwatch,
+    )
+    with pytest.raises(Refusal, match="lost the place in line: nothing was heard of us for too long"):
+        waiter.wait()
+
+
+def test_who_comes_a_moment_later_is_not_superseded(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    create, later = bucket.create, ticket("1.5.0")
+
+    def create_and_be_followed(key: str, body: bytes) -> str | None:
+        etag = create(key, body)
+        if key.endswith("lock.json"):
+            stand(bucket, later)
+        return etag
+
+    monkeypatch.setattr(bucket, "create", create_and_be_followed)
+    superseding = Turn(version="1.4.0", supersedes=True)
+    with held(bucket, "prod", who="ann", doing="x", ttl_s=TTL_S, turn=superseding):
+        assert in_line(bucket) == ["1.5.0"]
