@@ -53,6 +53,12 @@ def test_terminates_what_it_has_detached() -> None:
     assert decide(goal(), gone(), pointed(*out, *FREE)) == acts.Terminate(("i-old1", "i-old2"))
 
 
+def test_terminates_its_own_instances_that_stopped_and_no_others() -> None:
+    ours = old(1, lifecycle=Lifecycle.OUTSIDE, leaving="r1", power=Power.STOPPED)
+    theirs = old(9, lifecycle=Lifecycle.OUTSIDE, power=Power.STOPPED)
+    assert decide(goal(), gone(), pointed(ours, theirs, *FREE)) == acts.Terminate(("i-old1",))
+
+
 def test_keeps_the_previous_fleet_when_asked_and_lets_an_older_one_go() -> None:
     older = old(3, image_id="ami-0", lifecycle=Lifecycle.STANDBY, standby="r0")
     look = pointed(resting(1), resting(2), older, *FREE)

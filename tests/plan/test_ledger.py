@@ -9,7 +9,7 @@ import pytest
 
 from fabfile.plan import release as acts
 from fabfile.plan.fleet import Lifecycle, Power
-from fabfile.plan.ledger import demand, intend, note
+from fabfile.plan.ledger import demand, intend, note, own_maximum
 from fabfile.plan.release import Wait
 
 from .fleets import NOW, attached, cutover, facts, marked, old, record, resting, shielded
@@ -22,6 +22,16 @@ def test_writes_down_what_it_is_about_to_change_in_the_group() -> None:
     assert (written.prepared, written.raised_max, written.paused) == (True, 4, PAUSED)
     again = intend(acts.PrepareGroup(5, frozenset()), written, facts(old(1), old(2), max=4))
     assert (again.raised_max, again.paused) == (5, PAUSED)
+
+
+def test_tells_a_maximum_that_somebody_set_from_its_own() -> None:
+    first = intend(acts.PrepareGroup(4, PAUSED), record(), facts(old(1), old(2), max=2))
+    assert own_maximum(first) == 2
+    again = intend(acts.PrepareGroup(5, frozenset()), first, facts(old(1), old(2), max=4))
+    assert own_maximum(again) == 2
+    set_by_somebody = intend(acts.PrepareGroup(5, frozenset()), first, facts(old(1), old(2), max=3))
+    assert own_maximum(set_by_somebody) == 3
+    assert own_maximum(record()) == 10
 
 
 def test_does_not_write_down_as_its_own_what_was_suspended_already() -> None:
@@ -116,8 +126,9 @@ def test_counts_the_place_of_an_instance_that_died_in_service_but_not_in_standby
 
 def test_counts_nobody_who_is_on_the_way_into_standby() -> None:
     entering = resting(1, lifecycle=Lifecycle.ENTERING_STANDBY)
-    look = facts(entering, shielded(2), attached(1), attached(2), desired=3)
-    assert demand(cutover(rested=("i-old1",)), look) == 2
+    fleet = (entering, shielded(2), attached(1), attached(2))
+    assert demand(cutover(rested=("i-old1",)), facts(*fleet, desired=3)) == 2
+    assert demand(cutover(rested=("i-old1",)), facts(*fleet, desired=4)) == 3
 
 
 def test_takes_its_own_resizing_for_nobodys_wish() -> None:

@@ -73,6 +73,16 @@ def test_makes_room_again_when_autoscaling_grew_into_it() -> None:
     assert decide(goal(), ready, look) == acts.PrepareGroup(max=6, pause=frozenset())
 
 
+def test_raises_the_maximum_that_it_wrote_down_before_it_died() -> None:
+    look = facts(shielded(1), shielded(2), new(1), new(2))
+    assert decide(goal(), record(prepared=True, raised_max=12), look) == acts.PrepareGroup(12, frozenset())
+
+
+def test_leaves_a_maximum_that_somebody_lowered_as_long_as_there_is_room() -> None:
+    look = facts(shielded(1), shielded(2), new(1), new(2), max=8)
+    assert isinstance(decide(goal(), record(prepared=True, raised_max=12), look), acts.Attach)
+
+
 def test_never_lowers_the_maximum_while_it_makes_room() -> None:
     ready = record(prepared=True, raised_max=12, paused=frozenset({"AZRebalance"}))
     look = facts(shielded(1), shielded(2), new(1), new(2), max=12)
@@ -248,6 +258,11 @@ def test_does_not_blame_a_version_for_one_machine_of_twenty() -> None:
 
 def test_blames_a_version_for_one_that_runs_and_is_sick() -> None:
     assert isinstance(decide(goal(soak_s=60), of_twenty(), large(sick=("i-new7",))), Undo)
+
+
+def test_does_not_blame_a_version_for_an_instance_that_a_person_rests() -> None:
+    look = pointed(resting(1), resting(2), attached(1), attached(2, lifecycle=Lifecycle.STANDBY))
+    assert not isinstance(decide(goal(soak_s=60), served(), look), Undo)
 
 
 def test_turns_back_when_the_group_itself_finds_a_new_instance_unhealthy() -> None:

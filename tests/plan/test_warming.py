@@ -23,6 +23,7 @@ from .fleets import (
     old,
     one_zone,
     record,
+    resting,
     shielded,
     since,
     throughout,
@@ -97,6 +98,17 @@ def test_brings_back_from_standby_only_what_does_not_fail_to_answer() -> None:
     assert isinstance(decide(goal(), record(prepared=True), warm(2, answers=False)), acts.LaunchInstances)
 
 
+def test_recalls_an_old_instance_that_drains_rather_than_start_another() -> None:
+    draining = resting(2, lifecycle=Lifecycle.ENTERING_STANDBY)
+    look = facts(shielded(1), draining, attached(1), attached(2), max=12, desired=3)
+    undoing = cutover(rested=("i-old2",), undo="sick")
+    decision = decide(goal(), undoing, look)
+    assert isinstance(decision, Wait)
+    assert decision.pending == ("i-old2",)
+    late = cutover(rested=("i-old2",), undo="sick", marks=marked(decision.mark, 601))
+    assert isinstance(decide(goal(), late, look), acts.LaunchInstances)
+
+
 def test_starts_only_what_the_warm_fleet_lacks() -> None:
     look = facts(old(1), old(2), new(1, lifecycle=Lifecycle.STANDBY, standby="r0", release="r0"), subnets=one_zone())
     held = throughout(look, shut={Gate.CUTOVER: "others to be warm"})
@@ -116,6 +128,13 @@ def test_starts_nothing_in_a_zone_that_had_no_capacity() -> None:
     assert launch(record(), look).zone == "a"
     decision = launch(record(barren=("a",)), look)
     assert (decision.zone, decision.count) == ("b", 2)
+
+
+def test_spreads_the_new_fleet_over_the_zones() -> None:
+    first = launch(record(wanted=3), facts(old(1), old(2)))
+    assert (first.zone, first.count) == ("a", 2)
+    rest = launch(record(wanted=3), facts(old(1), old(2), new(2), new(4)))
+    assert (rest.zone, rest.count) == ("b", 1)
 
 
 def test_never_asks_for_other_instances_by_a_token_that_was_used() -> None:
@@ -201,7 +220,7 @@ def test_prepares_the_group_in_the_last_minute_and_no_sooner() -> None:
 
 
 def test_hands_nothing_to_the_group_before_its_minute() -> None:
-    look = facts(shielded(1), shielded(2), new(1), new(2))
+    look = facts(shielded(1), shielded(2), new(1), new(2), max=12)
     ready = record(prepared=True, raised_max=12)
     decision = decide(goal(at=NOW + timedelta(seconds=30)), ready, look)
     assert isinstance(decision, Wait)
@@ -227,7 +246,7 @@ def test_cuts_over_at_its_minute_with_what_is_warm_and_starts_the_rest_later() -
 
 
 def test_waits_for_the_other_groups_with_a_warm_fleet() -> None:
-    look = facts(shielded(1), shielded(2), new(1), new(2))
+    look = facts(shielded(1), shielded(2), new(1), new(2), max=12)
     ready = record(prepared=True, raised_max=12)
     assert isinstance(decide(goal(), ready, look), acts.Attach)
     decision = decide(goal(), ready, throughout(look, shut={Gate.CUTOVER: "shop-eu to be warm"}))
