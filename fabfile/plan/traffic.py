@@ -35,10 +35,13 @@ def room(record: Record, facts: Facts, more: int) -> Act | None:
     group = facts.group
     if not record.prepared:
         return PrepareGroup(max=group.max + more, pause=PAUSED - group.suspended)
-    # Autoscaling grew into the room meanwhile, or we died before the call that we had written down.
+    # Autoscaling grew into the room meanwhile, or we died before the calls that we had written down.
+    raised = record.raised_max or 0
+    unraised = record.undo is None and group.max == record.before.max < raised
     short, awake = group.desired + more > group.max, record.paused - group.suspended
-    if short or awake:
-        return PrepareGroup(max=max(group.max, group.desired + more), pause=awake)
+    if short or awake or unraised:
+        maximum = max(group.max, group.desired + more, raised if unraised else 0)
+        return PrepareGroup(max=maximum, pause=awake)
     return None
 
 
