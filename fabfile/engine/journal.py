@@ -29,6 +29,8 @@ class Journal:
     def read(self) -> Record | None:
         """Return the record of the release in progress, or None.
 
+        One that history has a chapter of is of a release that has ended; :meth:`sweep` removes it.
+
         :raises Refusal: it was written by a Headway that is too old or too new for this one.
         """
         stored = self._bucket.read(self._key)
@@ -36,12 +38,19 @@ class Journal:
         if stored is None:
             return None
         try:
-            return read_as(Record, stored.body)
+            record = read_as(Record, stored.body)
         except ValueError as error:
             raise Refusal(
                 f"the record of the release in progress of {self._env} cannot be read ({error}); "
                 "go on with the Headway that began it"
             ) from error
+        return None if self._bucket.read(self._chapter_key(record)) else record
+
+    def sweep(self) -> None:
+        """Remove the record that was read last, of a release that has ended: whoever ended it died before doing so."""
+        if self._etag is not None:
+            self._bucket.delete(self._key, self._etag)
+            self._etag = None
 
     def write(self, record: Record) -> bool:
         """Write the record over the one that we read or wrote last; False when somebody else wrote meanwhile."""
@@ -95,10 +104,8 @@ class Journal:
             from_image=record.before.image_id,
             to_image=record.image_id,
         )
-        self._bucket.create(f"{self._prefix}{record.started_at:%Y%m%dT%H%M%S}-{record.id}.json", written(chapter))
-        if self._etag is not None:
-            self._bucket.delete(self._key, self._etag)
-            self._etag = None
+        self._bucket.create(self._chapter_key(record), written(chapter))
+        self.sweep()
 
     def history(self) -> Iterator[Chapter]:
         """Yield the ended releases, newest first, each read when it is asked for: a thousand cost one listing.
@@ -113,6 +120,9 @@ class Journal:
                 yield read_as(Chapter, stored.body)
             except ValueError:
                 _log.debug("history: %s cannot be read", key, exc_info=True)
+
+    def _chapter_key(self, record: Record) -> str:
+        return f"{self._prefix}{record.started_at:%Y%m%dT%H%M%S}-{record.id}.json"
 
     @property
     def _prefix(self) -> str:

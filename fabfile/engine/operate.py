@@ -115,11 +115,15 @@ class Errand:
         self._observer = Observer(settings, means.clock.now, means.ask)
 
     def clear_the_way(self) -> None:
-        """Put a staged fleet of another version back first: it serves nobody, and must keep nobody waiting.
+        """Remove what a release left that has ended, and put a staged fleet of another version back.
+
+        That fleet serves nobody, and must keep nobody waiting.
 
         :raises Refusal: that was stopped, or failed.
         """
         record = self._journal.read()
+        if record is None:
+            self._journal.sweep()
         if record is None or not is_in_the_way(record, self._order):
             return
         aside = replace(record, undo=f"{self._order.version} takes its place", staged=False)
