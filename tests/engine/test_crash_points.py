@@ -11,7 +11,8 @@ from fabfile.plan.outcome import Refusal
 from fabfile.plan.release import Ending
 
 from .branches import Branches
-from .scenarios import MAIN, OTHERS, SCENARIOS, Scenario, Stage, staged
+from .scenarios import MAIN, OTHERS, SCENARIOS
+from .stage import Scenario, Stage, staged
 
 READS = ("Describe", "Get", "List")
 # A heartbeat that nobody on this machine can vouch for is believed for a minute.
@@ -89,22 +90,22 @@ def puts_back(stage: Stage) -> list[str]:
     stage.start_anew()
     begun = [stage.has_record(world) for world in stage.worlds]
     told = stage.told()
+    # What has a chapter has ended, whether its record is gone yet or not.
+    is_open = any(record and not chapter for record, chapter in zip(begun, told, strict=True))
     try:
         results = stage.abort()
     except Refusal as refusal:
         if "old instances are gone already; finish with" in str(refusal):
             return _finished(stage)
-        if any(begun) or "no release in progress" not in str(refusal):
+        if is_open or "no release in progress" not in str(refusal):
             return [f"refused: {refusal}"]
         return stage.why_not_final() if any(told) else stage.why_not_put_back([0] * len(told))
     wrong = [f"ended {each.ending}: {each.why}" for each in results if each.ending is not Ending.RESTORED]
-    # A chapter is written before its record goes: who dies between the two leaves both.
     return wrong + stage.why_not_put_back([max(pair) for pair in zip(told, map(int, begun), strict=True)])
 
 
 def _finished(stage: Stage) -> list[str]:
-    is_over = any(stage.told()) and not any(stage.has_record(world) for world in stage.worlds)
-    if is_over and stage.scenario.ending is not Ending.DONE:  # the same command would begin anew
+    if any(stage.told()) and stage.scenario.ending is not Ending.DONE:  # the same command would begin anew
         return puts_back(stage)
     stage.perform()
     return stage.why_not_final()

@@ -13,7 +13,8 @@ from fabfile.plan.release import Ending
 
 from .branches import Branches
 from .documented import Error, errors_of, is_read, one_of_each_sort
-from .scenarios import SCENARIOS, Scenario, Stage, staged
+from .scenarios import SCENARIOS
+from .stage import Scenario, Stage, staged
 from .test_crash_points import puts_back
 
 # Stories in which nothing happens by itself that an error's long wait would bring forward.
