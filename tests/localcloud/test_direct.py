@@ -10,10 +10,12 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fabfile.localcloud.faults import Fault, Lost
+from fabfile.localcloud.models import Behaviour
 from fabfile.localcloud.simulated import SimulatedCloud, simulated_cloud
 from fabfile.localcloud.world import World, provision_world
 from fabfile.plan.settings import Settings
 from fabfile.tools import aws
+from tests.engine.conftest import Operator
 
 Ask = Callable[..., Any]
 
@@ -432,3 +434,23 @@ def test_pages_are_those_of_boto3() -> None:
             pages.append([[each["ActivityId"] for each in page["Activities"]] for page in found])
     assert pages[0] == pages[1]
     assert [len(page) for page in pages[0]] == [2, 1]
+
+
+@pytest.mark.parametrize("healthy_s", [3.0, None], ids=["good", "never healthy"])
+def test_a_whole_release_goes_the_same_way_both_ways(healthy_s: float | None) -> None:
+    told = []
+    for direct in (False, True):
+        with _person(direct=direct) as person:
+            ours = {"headway:project": "shop"}
+            tags = [{"Key": key, "Value": value} for key, value in ours.items()]
+            person.cloud.client("ec2").create_tags(Resources=[person.world.image_ids["1.0.0"]], Tags=tags)
+            person.world.image("2.0.0", Behaviour(version="2.0.0", healthy_s=healthy_s), ours)
+            operator = Operator(person.cloud, person.world)
+            result = operator.release("2.0.0")
+            seen = (person.world.describe_group(), person.world.health(), person.world.classic_health())
+            told.append(
+                (result.ending, operator.screen.acts, person.cloud.clock.elapsed_s, [*person.cloud.calls], seen)
+            )
+    by_boto3, direct_ones = told
+    assert differences("release", direct_ones, by_boto3) == []
+    assert len(by_boto3[3]) > 100
