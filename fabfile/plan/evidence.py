@@ -191,7 +191,7 @@ def _standings(instance_id: str, facts: Facts) -> tuple[Standing, ...]:
 
 def _state(instance: Instance, facts: Facts) -> str:
     if instance.lifecycle is Lifecycle.OUTSIDE:
-        return f"{instance.power.value}, not in {facts.group.name} yet"
+        return f"{instance.power.value}, not in {facts.group.name}{' yet' if instance.alive else ''}"
     return f"{instance.power.value}, {instance.lifecycle.value} in {facts.group.name}"
 
 

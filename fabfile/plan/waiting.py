@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from .fleet import Facts, Health, Instance
+from .fleet import Facts, Health, Instance, Power
 from .release import Record, Stuck, Undo, Wait
 from .sides import Side
 
@@ -34,7 +34,9 @@ def give_up(side: Side, reason: str, blamed: Iterable[Instance], cause: str = ""
 
 
 def why_unhealthy(instance: Instance, facts: Facts) -> str:
-    """Say in one phrase which load balancer does not have an instance healthy, and its reason."""
+    """Say in one phrase which load balancer does not have an instance healthy, and its reason; or that it is gone."""
+    if instance.power not in (Power.PENDING, Power.RUNNING):
+        return f"{instance.id} is {instance.power.value}"
     for balancer in facts.balancers:
         registration = balancer.registrations.get(instance.id)
         health = balancer.health_of(instance.id)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..plan.release import Ending
+from ..plan.release import Ending, Record
+from ..plan.sides import is_committed
 from . import failure
 from .status import what_serves
 
@@ -28,7 +29,7 @@ def _lines(env: str, result: Result, *, asked_to_undo: bool) -> Iterator[str]:
         yield f"  cut over with: fab release --env={env} --version={version}; or put back with: {_abort(env)}"
     elif result.ending is Ending.STOPPED:
         yield f"stopped {result.why}\n  now: {serves}"
-        yield f"  the same command goes on; or put back with: {_abort(env)}"
+        yield f"  the same command goes on; {_way_back(env, result.record)}"
     elif result.ending is Ending.RESTORED and asked_to_undo:
         yield f"put back; {serves}"
     else:
@@ -36,6 +37,13 @@ def _lines(env: str, result: Result, *, asked_to_undo: bool) -> Iterator[str]:
         verdict = "failed and put back" if restored else "failed and NOT put back"
         more = f"fab history --env={env}" if restored else f"{_abort(env)} (tries again to put back)"
         yield failure.render(_seen(result), serves, [f"fab status --env={env}", more], verdict)
+
+
+def _way_back(env: str, record: Record | None) -> str:
+    """Say how to undo what was stopped: once old instances were let go, only a rollback does."""
+    if record is None or not is_committed(record):
+        return f"or put back with: {_abort(env)}"
+    return f"old instances are gone already: to go back, let it end, then: fab rollback --env={env}"
 
 
 def _abort(env: str) -> str:
