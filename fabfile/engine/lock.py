@@ -181,7 +181,7 @@ def held(
         if refusal := _try_at_once(lock, line, ticket):
             if wait_s <= 0:
                 raise Refusal(f"{refusal}; wait in line for it with --wait, or stop it there")
-            Waiter(line, ticket, lock, ttl_s=ttl_s, wait_s=wait_s, say=turn.say, clock=clock).wait()
+            Waiter(line, ticket, lock, ttl_s=ttl_s, wait_s=wait_s, turn=turn, clock=clock).wait()
         if lock.lost:
             raise Refusal(f"asleep or cut off, and the lock of {env} was lost; nothing was touched; run it again")
         yield lock

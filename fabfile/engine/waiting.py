@@ -25,6 +25,11 @@ def _silent(_text: str) -> None:
     """Say nothing."""
 
 
+def _never() -> bool:
+    """Never stop."""
+    return False
+
+
 @dataclass(frozen=True)
 class Turn:
     """What is waited for.
@@ -33,12 +38,14 @@ class Turn:
     :param version: what is to be released, as others in line are told.
     :param supersedes: whether it takes the place of older releases that wait (`release.supersede`).
     :param say: told who holds the lock and the place in line, whenever either changes.
+    :param stop: asked after each sleep whether to stop waiting.
     """
 
     kind: Kind = Kind.RELEASE
     version: str = ""
     supersedes: bool = False
     say: Say = _silent
+    stop: Callable[[], bool] = _never
 
 
 @dataclass(frozen=True)
@@ -97,11 +104,10 @@ class Waiter:
     """One that waits in line for a lock.
 
     :param wait_s: seconds after which to give up; infinity waits for ever.
-    :param say: told whenever there is something new: who holds the lock, and the place in line.
     """
 
     def __init__(
-        self, line: Line, ticket: Ticket, prize: Prize, *, ttl_s: float, wait_s: float, say: Say, clock: Stopwatch
+        self, line: Line, ticket: Ticket, prize: Prize, *, ttl_s: float, wait_s: float, turn: Turn, clock: Stopwatch
     ) -> None:
         self._line = line
         self._ticket = ticket
@@ -109,7 +115,7 @@ class Waiter:
         self._ttl_s = ttl_s
         self._wait_s = wait_s
         self._clock = clock
-        self._say = say
+        self._turn = turn
         self._began_s = self._renewed_s = clock.now_s()
         self._contact = Contact(ttl_s, self._began_s)
         self._said: object = None
@@ -118,7 +124,7 @@ class Waiter:
     def wait(self) -> None:
         """Wait until the lock is ours, and tell those whose place we take.
 
-        :raises Refusal: the time is up, or a rollback went before us, or we lost our place; nothing was touched.
+        :raises Refusal: the time is up, or we were asked to stop, or a rollback went before us, or we lost our place; nothing was touched.
         :raises Superseded: a newer release took our place.
         """
         place = self._line.place(self._ticket)
@@ -134,7 +140,10 @@ class Waiter:
             _leave(place)
 
     def _is_our_turn(self, place: Place) -> bool:
-        """Look once. S3 may fail for a while: our place is kept, since whoever could remove us hears nothing either."""
+        """Look once.
+
+        S3 may fail for a while: our place is kept, since whoever could remove us hears nothing either.
+        """
         try:
             taken = self._look(place)
         except (Refusal, Superseded):
@@ -143,7 +152,7 @@ class Waiter:
             if self._contact.silent_s(self._clock.now_s()) > PATIENCE * self._ttl_s or self._left_s() <= 0:
                 raise
             if self._is_news("no answer"):
-                self._say(f"waiting, still in line; S3 does not answer: {' '.join(str(error).split())}")
+                self._turn.say(f"waiting, still in line; S3 does not answer: {' '.join(str(error).split())}")
             return False
         self._contact.heard(self._clock.now_s())
         return taken
@@ -193,7 +202,7 @@ class Waiter:
         state = (blocked and (blocked.who, blocked.since), [each.key for each in first])
         if self._is_news(state):
             place = f"number {len(first) + 1} in line" if first else "next in line"
-            self._say(f"waiting, {place}: {why_not(blocked or self._prize.blocked(), first)}")
+            self._turn.say(f"waiting, {place}: {why_not(blocked or self._prize.blocked(), first)}")
 
     def _is_news(self, state: object) -> bool:
         now_s = self._clock.now_s()
@@ -210,6 +219,8 @@ class Waiter:
         poll_s = min(POLL_S, self._ttl_s / 8) * random.uniform(0.75, 1.25)  # noqa: S311 - apart, not secret
         left_s = self._left_s()
         self._clock.sleep(min(poll_s, left_s) if left_s > 0 else poll_s)
+        if self._turn.stop():
+            raise Refusal("stopped while waiting in line; nothing was touched")
 
 
 def why_not(blocked: Blocked | None, first: Sequence[Standing]) -> str:

@@ -103,6 +103,18 @@ def test_says_it_again_after_a_while_since_a_silent_build_is_taken_for_dead(buck
     assert len(said) == 4
 
 
+def test_stops_waiting_when_asked_to_and_leaves_nothing(bucket: Bucket) -> None:
+    patient = Patient()
+    turn = Turn(version="1.5.0", stop=lambda: patient.now_s > 10)
+    with held(bucket, "prod", who="ann", doing="x", ttl_s=TTL_S):
+        with (
+            pytest.raises(Refusal, match="stopped while waiting in line; nothing was touched"),
+            held(bucket, "prod", who="e", doing="y", ttl_s=TTL_S, wait_s=1000, turn=turn, clock=patient.stopwatch),
+        ):
+            pass
+        assert bucket.keys("") == ["prod/lock.json"]
+
+
 def test_nobody_who_does_not_wait_pushes_in(bucket: Bucket) -> None:
     stand(bucket, ticket("1.4.0"))
     with (
@@ -179,7 +191,7 @@ def test_a_lock_that_may_be_ours_is_asked_for_even_if_others_came_first_meanwhil
         MaybeOurs(),
         ttl_s=TTL_S,
         wait_s=60,
-        say=print,
+        turn=Turn(),
         clock=Patient().stopwatch,
     )
     waiter.wait()
@@ -222,7 +234,7 @@ def test_who_was_passed_over_does_not_start(bucket: Bucket) -> None:
         TakenAsleep(bucket),
         ttl_s=TTL_S,
         wait_s=60,
-        say=print,
+        turn=Turn(),
         clock=Patient().stopwatch,
     )
     with pytest.raises(Refusal, match="lost the place in line: nothing was heard of us for too long"):
