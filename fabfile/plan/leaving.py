@@ -32,6 +32,8 @@ def retire(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | N
     if strays:
         return Terminate(tuple(strays[:TERMINATED_A_CALL]))
     resting = [i for i in side.leave if i.lifecycle is Lifecycle.STANDBY and not _is_kept(i, side, goal, record)]
+    # What was kept warm for this day, and is not needed at today's size, or no longer answers.
+    resting += [i for i in side.stay if side.forward and i.lifecycle is Lifecycle.STANDBY and i.standby]
     if resting:
         ids = tuple(i.id for i in resting[:IDS_A_CALL])
         return Retire(ids) if facts.group.end_hooks else Detach(ids, record.id)

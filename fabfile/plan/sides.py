@@ -37,18 +37,18 @@ def is_committed(record: Record) -> bool:
 
 def new_side(record: Record, facts: Facts) -> Side:
     """Return the fleet seen forward: the new instances stay."""
-    new, old = _both_sides(record, facts)
+    new, old = _both_sides(record, facts, forward=True)
     template = Template(record.before.template.id, record.template_version or "")
     return Side(new, old, template, record.image_id or "", forward=True)
 
 
 def old_side(record: Record, facts: Facts) -> Side:
     """Return the fleet seen on the way back: the old instances stay."""
-    new, old = _both_sides(record, facts)
+    new, old = _both_sides(record, facts, forward=False)
     return Side(old, new, record.before.template, record.before.image_id, forward=False)
 
 
-def _both_sides(record: Record, facts: Facts) -> tuple[tuple[Instance, ...], tuple[Instance, ...]]:
+def _both_sides(record: Record, facts: Facts, *, forward: bool) -> tuple[tuple[Instance, ...], tuple[Instance, ...]]:
     # Released over itself, to make a mixed fleet one again: only what this release started is new.
     by_release = record.image_id == record.before.image_id
     new: list[Instance] = []
@@ -59,6 +59,8 @@ def _both_sides(record: Record, facts: Facts) -> tuple[tuple[Instance, ...], tup
         if foreign or stray or not instance.alive:
             continue
         is_new = instance.release == record.id if by_release else instance.image_id == record.image_id
+        if instance.leaving == record.id:  # let go already: whatever it is, it leaves
+            is_new = not forward
         (new if is_new else old).append(instance)
     return tuple(new), tuple(old)
 
