@@ -124,7 +124,8 @@ class Waiter:
     def wait(self) -> None:
         """Wait until the lock is ours, and tell those whose place we take.
 
-        :raises Refusal: the time is up, or we were asked to stop, or a rollback went before us, or we lost our place; nothing was touched.
+        :raises Refusal: the time is up, we were asked to stop, a rollback went before us, or we lost our place; nothing
+            was touched.
         :raises Superseded: a newer release took our place.
         """
         place = self._line.place(self._ticket)
