@@ -22,17 +22,21 @@ def history(c: Context, env: str | None = None, last: str | None = None, json: b
     import sys
     from itertools import islice
 
+    from .engine.convoy import groups_of
     from .engine.operate import journal_of
     from .show.history import as_json, render
 
     count = _count(last)
     settings = settings_for_env(c, env)
-    chapters = tuple(islice(journal_of(settings).history(), count))
+    groups = {each.group: tuple(islice(journal_of(each).history(), count)) for each in groups_of(settings)}
     if json:
-        print(as_json(chapters))
+        print(as_json(groups))
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print(render(chapters, settings.env or "", width))
+    for group, chapters in groups.items():
+        if len(groups) > 1:
+            print(f"{group}:")
+        print(render(chapters, settings.env or "", width))
 
 
 def _count(last: str | None) -> int:

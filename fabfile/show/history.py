@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from ..engine.written import plain
@@ -33,10 +33,14 @@ def render(chapters: Sequence[Chapter], env: str, width: int | None = None) -> s
     return "\n".join(lines)
 
 
-def as_json(chapters: Sequence[Chapter]) -> str:
-    """Write all that is known of each release, newest first, as a JSON list; times in ISO 8601."""
-    took_s = {chapter.id: (chapter.ended_at - chapter.started_at).total_seconds() for chapter in chapters}
-    return json.dumps([{**plain(chapter), "took_s": took_s[chapter.id]} for chapter in chapters], indent=1)
+def as_json(groups: Mapping[str, Sequence[Chapter]]) -> str:
+    """Write all that is known of each release of each group, newest first, as a JSON list; times in ISO 8601."""
+    told = [
+        {"group": group, **plain(chapter), "took_s": (chapter.ended_at - chapter.started_at).total_seconds()}
+        for group, chapters in groups.items()
+        for chapter in chapters
+    ]
+    return json.dumps(told, indent=1)
 
 
 def _row(chapter: Chapter) -> list[str]:

@@ -90,7 +90,8 @@ def test_a_version_that_nobody_knows_is_a_dash() -> None:
 
 
 def test_a_machine_gets_all_of_it() -> None:
-    first, second = json.loads(as_json([DONE, PUT_BACK]))
+    first, second = json.loads(as_json({"shop-prod": [DONE, PUT_BACK]}))
+    assert first["group"] == "shop-prod"
     assert (first["took_s"], first["started_at"], first["kind"]) == (252, "2026-11-24T09:00:00+00:00", "release")
     assert (second["ending"], second["reason"], second["evidence"]) == (
         "restored",

@@ -78,6 +78,14 @@ def test_shows_the_newest_first_and_only_as_many_as_were_asked_for(project: Proj
     assert [each["version"] for each in json.loads(told.output)] == ["1.3.0", "1.2.0", "1.1.0"]
 
 
+def test_shows_every_group_of_the_env(project: Project, endpoint: str) -> None:
+    groups = {"eu": {"group": "trial-prod"}, "us": {"group": "trial-us"}}
+    project.configure(endpoint=endpoint, release={"state": "s3://state/shop", "groups": groups}, envs={"prod": {}})
+    release(endpoint, 1)
+    lines = project.fab("history", "--env=prod").output.splitlines()
+    assert (lines[0], lines[3:]) == ("trial-prod:", ["trial-us:", "nothing was released to prod yet"])
+
+
 @pytest.mark.parametrize("last", ["0", "-1", "many", "1.5"])
 def test_a_number_that_is_none_is_refused_in_one_line(project: Project, last: str) -> None:
     ran = project.fab("history", "--env=prod", f"--last={last}")
