@@ -35,7 +35,7 @@ from .world import (
 )
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """AWS does not do it, and says why.
 
     :param moved: because a machine is elsewhere than we believed.
@@ -58,7 +58,7 @@ class Call(NamedTuple):
     value: str | int | bool | None = None
     token: str = ""
     zone: str = ""
-    count: int = 0
+    number: int = 0
 
 
 TOOLS = ("Bake", "Migrate")
@@ -72,7 +72,7 @@ def calls_of(act: acts.Act) -> tuple[Call, ...]:
 
 def _launch(act: acts.LaunchInstances) -> list[Call]:
     return [
-        Call("RunInstances", value=act.template.version, token=act.token, zone=act.zone, count=act.count),
+        Call("RunInstances", value=act.template.version, token=act.token, zone=act.zone, number=act.count),
     ]
 
 
@@ -121,7 +121,7 @@ def make(call: Call, cloud: Cloud, taken: frozenset[int]) -> tuple[Cloud, tuple[
 
     :param taken: numbers that new machines cannot have.
     :returns: the cloud afterwards, and ids of machines that the answer names.
-    :raises Refused: AWS answers with an error, and nothing has changed.
+    :raises RefusedError: AWS answers with an error, and nothing has changed.
     """
     if call.name == "RunInstances":
         return _run_instances(call, cloud, taken)
@@ -133,15 +133,15 @@ def _run_instances(call: Call, cloud: Cloud, taken: frozenset[int]) -> tuple[Clo
     asked = f"{call.token} {call.zone} {call.value}"
     for known, count, nums in cloud.tokens:
         if known.partition(" ")[0] == call.token:
-            if (known, count) != (asked, call.count):
-                raise Refused("IdempotentParameterMismatch")
+            if (known, count) != (asked, call.number):
+                raise RefusedError("IdempotentParameterMismatch")
             return cloud, tuple(f"i-{num:02d}" for num in nums)
-    nums = tuple(free_numbers(cloud, taken, call.count))
+    nums = tuple(free_numbers(cloud, taken, call.number))
     image = IMAGE_OF_TEMPLATE[str(call.value)]
     release = call.token.partition("-")[0]
     boxes = tuple(Box(num, image, call.zone, PENDING, OUTSIDE, ABSENT, release=release) for num in nums)
     cloud = cloud._replace(
-        boxes=in_order((*cloud.boxes, *boxes)), tokens=tuple(sorted((*cloud.tokens, (asked, call.count, nums))))
+        boxes=in_order((*cloud.boxes, *boxes)), tokens=tuple(sorted((*cloud.tokens, (asked, call.number, nums))))
     )
     return cloud, tuple(box.id for box in boxes)
 
@@ -164,12 +164,12 @@ def _update(call: Call, cloud: Cloud) -> Cloud:
 def sized(cloud: Cloud, *, min: int | None = None, max: int | None = None, desired: int | None = None) -> Cloud:  # noqa: A002
     """Change a group's sizes; a desired capacity that is not given follows the others.
 
-    :raises Refused: they do not fit together.
+    :raises RefusedError: they do not fit together.
     """
     smallest = cloud.min if min is None else min
     largest = cloud.max if max is None else max
     if largest < smallest or (desired is not None and not smallest <= desired <= largest):
-        raise Refused("ValidationError: sizes")
+        raise RefusedError("ValidationError: sizes")
     wanted = cloud.desired if desired is None else desired
     wanted = smallest if wanted < smallest else largest if wanted > largest else wanted
     return cloud._replace(min=smallest, max=largest, desired=wanted)
@@ -179,7 +179,7 @@ def _members(call: Call, cloud: Cloud, lives: tuple[str, ...]) -> list[Box]:
     found = [cloud.box(instance_id) for instance_id in call.ids]
     boxes = [box for box in found if box is not None and box.life in lives]
     if len(boxes) < len(found):
-        raise Refused(f"ValidationError: not in {' or '.join(lives)}", moved=True)
+        raise RefusedError(f"ValidationError: not in {' or '.join(lives)}", moved=True)
     return boxes
 
 
@@ -197,10 +197,10 @@ def _protect(call: Call, cloud: Cloud) -> Cloud:
 def _attach(call: Call, cloud: Cloud) -> Cloud:
     boxes = _members(call, cloud, (OUTSIDE,))
     if any(box.power != RUNNING for box in boxes):
-        raise Refused("ValidationError: not running", moved=True)
+        raise RefusedError("ValidationError: not running", moved=True)
     wanted = cloud.desired + len(boxes)
     if wanted > cloud.max:
-        raise Refused("ValidationError: above max")
+        raise RefusedError("ValidationError: above max")
     return _changed(cloud, [box._replace(life=JOINING) for box in boxes])._replace(desired=wanted)
 
 
@@ -208,7 +208,7 @@ def _enter_standby(call: Call, cloud: Cloud) -> Cloud:
     boxes = _members(call, cloud, (IN_SERVICE,))
     wanted = cloud.desired - len(boxes)
     if wanted < cloud.min:
-        raise Refused("ValidationError: below min")
+        raise RefusedError("ValidationError: below min")
     boxes = [box._replace(life=ENTERING, health=ABSENT if box.health == ABSENT else DRAINING) for box in boxes]
     return _changed(cloud, boxes)._replace(desired=wanted)
 
@@ -217,7 +217,7 @@ def _exit_standby(call: Call, cloud: Cloud) -> Cloud:
     boxes = _members(call, cloud, (STANDBY,))
     wanted = cloud.desired + len(boxes)
     if wanted > cloud.max:
-        raise Refused("ValidationError: above max")
+        raise RefusedError("ValidationError: above max")
     return _changed(cloud, [box._replace(life=JOINING) for box in boxes])._replace(desired=wanted)
 
 
@@ -233,12 +233,12 @@ def _detach(call: Call, cloud: Cloud) -> Cloud:
 def _terminate_member(call: Call, cloud: Cloud) -> Cloud:
     box = cloud.box(call.ids[0])
     if box is None or box.life == OUTSIDE:
-        raise Refused("ValidationError: Instance Id not found", moved=True)
+        raise RefusedError("ValidationError: Instance Id not found", moved=True)
     if box.life == LEAVING:
         return cloud
     if call.value:
         if cloud.desired <= cloud.min:
-            raise Refused("ValidationError: desiredSize equals minSize")
+            raise RefusedError("ValidationError: desiredSize equals minSize")
         cloud = cloud._replace(desired=cloud.desired - 1)
     return cloud.with_box(leave(box))
 
@@ -251,8 +251,11 @@ def _terminate(call: Call, cloud: Cloud) -> Cloud:
 def _tag(call: Call, cloud: Cloud) -> Cloud:
     found = [box for box in (cloud.box(instance_id) for instance_id in call.ids) if box is not None]
     if len(found) < len(call.ids):
-        raise Refused("InvalidInstanceID.NotFound", moved=True)
-    return _changed(cloud, [box._replace(**{call.token: call.value}) for box in found])
+        raise RefusedError("InvalidInstanceID.NotFound", moved=True)
+    value = str(call.value) if call.name == "CreateTags" else None
+    if call.token == "leaving":
+        return _changed(cloud, [box._replace(leaving=value) for box in found])
+    return _changed(cloud, [box._replace(standby=value) for box in found])
 
 
 _RULES: dict[str, Callable[[Call, Cloud], Cloud]] = {
@@ -269,4 +272,3 @@ _RULES: dict[str, Callable[[Call, Cloud], Cloud]] = {
     "CreateTags": _tag,
     "DeleteTags": _tag,
 }
-

@@ -38,6 +38,7 @@ class Turn(NamedTuple):
 
     :param hour: how far the time has come to the moment of a timed cutover.
     :param busy: a call was refused because the group had moved, and nothing was done since.
+    :param seen: what the look before showed, where facts must hold for two.
     """
 
     record: int
@@ -45,6 +46,7 @@ class Turn(NamedTuple):
     made: int = 0
     hour: int = 0
     busy: bool = False
+    seen: Cloud | None = None
 
 
 @dataclass
@@ -63,7 +65,8 @@ class Engine:
         times = [NOW + timedelta(seconds=left_s) for left_s in HOURS]
         self.goals = [replace(self.goal, at=time) for time in times] if at is not None else [self.goal]
         self._decisions: Numbered[Decision] = Numbered()
-        self._looks: dict[tuple[Cloud, int, int], tuple[int, int]] = {}
+        self._looks: dict[tuple[Cloud, int, int, Cloud | None], tuple[int, int]] = {}
+        self._remembers = self.goal.confirmations > 1
 
     def start(self, cloud: Cloud) -> Turn:
         """Begin, as an operator's command does.
@@ -73,40 +76,46 @@ class Engine:
         facts = facts_of(cloud, self.nature)
         begun = begin(self.kind, VERSIONS[NEW], facts, release_id=RELEASE, env="prod", who="ann")
         assert isinstance(begun, Record), begun
-        return self._arrive(cloud, begun, 0)
+        return self._arrive(cloud, begun, Turn(0))
 
     def decision(self, cloud: Cloud, turn: Turn) -> Decision:
         """Return what the engine does next where it looks."""
-        return self._decisions[self._looks[cloud, turn.record, turn.hour][1]]
+        return self._decisions[self._looks[cloud, turn.record, turn.hour, turn.seen][1]]
 
     def look(self, cloud: Cloud, turn: Turn) -> Turn:
         """Look and decide; what the loop then only writes down (turning back, the start of a wait) is written."""
-        key = (cloud, turn.record, turn.hour)
-        known = self._looks.get(key)
+        record, _, _, hour, busy, seen = turn
+        known = self._looks.get((cloud, record, hour, seen))
         if known is None:
-            known = self._looks[key] = self._decide(cloud, self.records[turn.record], turn.hour)
-            self._looks.setdefault((cloud, known[0], turn.hour), known)
-        return Turn(known[0], hour=turn.hour, busy=turn.busy)
+            known = self._looks[cloud, record, hour, seen] = self._decide(cloud, turn)
+            self._looks.setdefault((cloud, known[0], hour, seen), known)
+        return Turn(known[0], -1, 0, hour, busy, seen)
 
-    def _decide(self, cloud: Cloud, record: Record, hour: int) -> tuple[int, int]:
-        facts, goal = facts_of(cloud, self.nature), self.goals[hour]
+    def look_again(self, cloud: Cloud, after: Cloud, turn: Turn) -> Turn:
+        """Look after a while, in which a cloud may have become another."""
+        return self.look(after, turn._replace(seen=cloud) if self._remembers else turn)
+
+    def _decide(self, cloud: Cloud, turn: Turn) -> tuple[int, int]:
+        facts, goal, record = facts_of(cloud, self.nature), self.goals[turn.hour], self.records[turn.record]
+        if turn.seen is not None:
+            facts = replace(facts, before=facts_of(turn.seen, self.nature))
         decision = deciding.decide(goal, record, facts)
         while isinstance(decision, Undo):
-            record = replace(record, undo=decision.reason, cause=decision.cause, failures=0)
+            record = changed(record, undo=decision.reason, cause=decision.cause, failures=0)
             decision = deciding.decide(goal, record, facts)
         if isinstance(decision, Wait):
             record = note(decision, record, facts)
         return self._numbered(record), self._decisions.number(decision)
 
-    def _arrive(self, cloud: Cloud, record: Record, hour: int, *, busy: bool = False) -> Turn:
-        return self.look(cloud, Turn(self._numbered(record), hour=hour, busy=busy))
+    def _arrive(self, cloud: Cloud, record: Record, turn: Turn) -> Turn:
+        return self.look(cloud, turn._replace(record=self._numbered(record)))
 
     def _numbered(self, record: Record) -> int:
         # The words of a reason change nothing; without them more states are equal.
         if record.undo not in (None, "undo") or record.evidence:
-            record = replace(record, undo=record.undo and "undo", evidence=())
+            record = changed(record, undo=record.undo and "undo", evidence=())
         if len(record.marks) > 1:
-            record = replace(record, marks=tuple(sorted(record.marks)))
+            record = changed(record, marks=tuple(sorted(record.marks)))
         number = self.records.number(record)
         if number == len(self.taken):
             self.taken.append(_numbers_in(record))
@@ -115,38 +124,46 @@ class Engine:
     def act(self, cloud: Cloud, turn: Turn, act: Act) -> Turn:
         """Write down what is about to be done."""
         record = intend(act, self.records[turn.record], facts_of(cloud, self.nature))
-        return Turn(self._numbered(record), self.acts.number(act), 0, turn.hour, turn.busy)
+        seen = cloud if self._remembers else None
+        return Turn(self._numbered(record), self.acts.number(act), 0, turn.hour, turn.busy, seen)
 
     def call(self, turn: Turn) -> Call:
         """Return the call that comes next within an act."""
         return calls_of(self.acts[turn.act])[turn.made]
 
+    def meant(self, turn: Turn) -> tuple[str, ...]:
+        """Return the machines and settings that the calls to come within an act are about."""
+        if turn.act < 0:
+            return ()
+        return tuple(each for call in calls_of(self.acts[turn.act])[turn.made :] for each in call.ids)
+
     def make(self, cloud: Cloud, turn: Turn) -> tuple[Cloud, Turn]:
         """Make the next call, learn from its answer, and look again where it was the act's last.
 
-        :raises Refused: AWS does not do it.
+        :raises RefusedError: AWS does not do it.
         """
         act = self.acts[turn.act]
         calls = calls_of(act)
         cloud, ids = make(calls[turn.made], cloud, self.taken[turn.record])
         if turn.made + 1 < len(calls):
             return cloud, turn._replace(made=turn.made + 1)
-        record = replace(_learnt(act, self.records[turn.record], ids), failures=0)
-        return cloud, self._arrive(cloud, record, turn.hour)
+        record = _learnt(act, self.records[turn.record], ids)
+        record = changed(record, failures=0) if record.failures else record
+        return cloud, self._arrive(cloud, record, turn._replace(busy=False))
 
     def fail(self, cloud: Cloud, turn: Turn, mishap: Mishap = Mishap.FAILED) -> Turn:
         """Go on after a call that failed, or whose answer was lost."""
         record, act = self.records[turn.record], self.acts[turn.act]
         if mishap in (Mishap.BUSY, Mishap.CONTRADICTION) and not turn.busy:
-            return self._arrive(cloud, record, turn.hour, busy=True)
+            return self._arrive(cloud, record, turn._replace(busy=True))
         if mishap is Mishap.CAPACITY and isinstance(act, acts.LaunchInstances):
             record = _without_zone(record, act.zone, facts_of(cloud, self.nature))
             if record.barren:
-                return self._arrive(cloud, record, turn.hour, busy=turn.busy)
-        record = replace(record, failures=record.failures + 1)
+                return self._arrive(cloud, record, turn)
+        record = changed(record, failures=record.failures + 1)
         if mishap is Mishap.FINAL and record.undo is None and not is_committed(record):
-            record = replace(record, undo="undo", failures=0)
-        return self._arrive(cloud, record, turn.hour, busy=turn.busy)
+            record = changed(record, undo="undo", failures=0)
+        return self._arrive(cloud, record, turn)
 
     def resume(self, cloud: Cloud, turn: Turn) -> Iterator[tuple[str, Turn]]:
         """Yield how an operator may go on with what a dead process left: the same command, or --abort."""
@@ -156,7 +173,7 @@ class Engine:
                 on = resumed(record, Order(record.kind, record.version, "ann", abort=abort))
             except Refusal:
                 continue
-            yield "abort" if abort else "resume", self._arrive(cloud, on, turn.hour)
+            yield "abort" if abort else "resume", self._arrive(cloud, on, Turn(0, hour=turn.hour))
 
     def expire(self, cloud: Cloud, turn: Turn, wait: Wait) -> Turn | None:
         """Let a wait have lasted for as long as it may; None where it has no end."""
@@ -166,27 +183,34 @@ class Engine:
         if (wait.until is None and wait.wake is None) or record.mark(wait.mark) == LONG_AGO:
             return None
         marks = tuple((name, LONG_AGO if name == wait.mark else at) for name, at in record.marks)
-        return self._arrive(cloud, replace(record, marks=marks), turn.hour, busy=turn.busy)
+        return self.look_again(cloud, cloud, turn._replace(record=self._numbered(changed(record, marks=marks))))
 
     def later(self, cloud: Cloud, turn: Turn) -> Turn | None:
         """Let time come nearer to the moment of a timed cutover, or go past it; None when it has."""
         if turn.hour + 1 >= len(self.goals):
             return None
         after = turn._replace(hour=turn.hour + 1)
-        return self.look(cloud, after) if turn.act < 0 else after
+        return self.look_again(cloud, cloud, after) if turn.act < 0 else after
+
+
+def changed(record: Record, **fields: object) -> Record:
+    """Return a record with other fields: `dataclasses.replace`, several times quicker."""
+    other = object.__new__(Record)
+    other.__dict__.update(record.__dict__, **fields)
+    return other
 
 
 def _learnt(act: Act, record: Record, ids: tuple[str, ...]) -> Record:
     """Return the record as the engine's hands leave it after an act."""
     match act:
         case acts.BakeImage():
-            return replace(record, image_id=f"ami-{NEW}")
+            return changed(record, image_id=f"ami-{NEW}")
         case acts.WriteTemplateVersion():
-            return replace(record, template_version="2")
+            return changed(record, template_version="2")
         case acts.Migrate():
-            return replace(record, migrated=True)
+            return changed(record, migrated=True)
         case acts.LaunchInstances():
-            return replace(record, launched=tuple(dict.fromkeys((*record.launched, *ids))))
+            return changed(record, launched=tuple(dict.fromkeys((*record.launched, *ids))))
     return record
 
 
@@ -196,4 +220,3 @@ def _numbers_in(record: Record) -> frozenset[int]:
         if isinstance(value, tuple):
             found.update(int(each[2:]) for each in value if isinstance(each, str) and each.startswith("i-"))
     return frozenset(found)
-

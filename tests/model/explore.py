@@ -13,7 +13,7 @@ from fabfile.engine.mishap import Mishap
 from fabfile.plan.fleet import Template
 from fabfile.plan.release import Act, Done, Staged, Stuck, Undone, Wait
 
-from .calls import TOOLS, Refused
+from .calls import TOOLS, RefusedError
 from .engine import Engine, Turn
 from .invariants import Start, why_stuck, wrong_at_end, wrong_in_act, wrong_in_call, wrong_in_state
 from .loops import endless
@@ -52,6 +52,11 @@ class Violation:
 
     rule: str
     trace: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """The rule without the names and numbers of this one case."""
+        return _kind(self.rule)
 
     def __str__(self) -> str:
         return "\n".join((self.rule, *(f"    {step}" for step in self.trace)))
@@ -158,7 +163,7 @@ class Explorer:
             for wrong in wrong_at_end(self._start, state.cloud, record, state.sky, end):
                 self._report(wrong, number)
         elif isinstance(end, Stuck):
-            why = why_stuck(record)
+            why = why_stuck(record, end)
             self.found.ends[f"Stuck: {why}"] += 1
             if why is None:
                 self._report(f"stuck: without need: {end.reason}", number)
@@ -167,46 +172,52 @@ class Explorer:
         """Yield every way on from a state."""
         cloud, turn, sky = state
         engine = self._engine
-        waits = turn.act >= 0 and turn.made == 0
-        if turn.act < 0:
+        if turn.act >= 0:
+            yield from self._called(state)
+            # Time between a look and its call may be long; between two calls of one act nothing new can come of it.
+            if turn.made == 0:
+                yield from self._timed(state, engine.later(cloud, turn), "the moment comes nearer")
+        else:
             decision = engine.decision(cloud, turn)
             if isinstance(decision, Act):
                 yield self._begun(state, decision)
             elif isinstance(decision, Wait):
-                waits = True
-                expired = engine.expire(cloud, turn, decision)
-                if expired is not None:
-                    yield Step(f"too long: {decision.what}", State(cloud, expired, sky), DEADLINE)
+                again = engine.look_again(cloud, cloud, turn)
+                if again != turn:
+                    yield Step("looks again", State(cloud, again, sky), TIME)
+                yield from self._timed(state, engine.expire(cloud, turn, decision), f"too long: {decision.what}")
             else:
                 return
-        else:
-            yield from self._called(state)
-        if waits:
-            yield from self._timed(state)
-            later = engine.later(cloud, turn) if turn.act >= 0 else None
-            if later is not None:
-                yield Step("the moment comes nearer", State(cloud, later, sky), TIME)
         if sky.events:
             record = engine.records[turn.record]
-            for label, after, then in happenings(cloud, engine.nature, sky, record, self._start.sky):
-                yield Step(label, self._seen(after, turn, then), EVENT)
+            meant = engine.meant(turn)
+            for label, after, then in happenings(cloud, engine.nature, sky, self._start.sky, record, meant):
+                yield Step(label, self._seen(state, after, then), EVENT)
         if sky.crashes:
             yield from self._killed(state, "killed")
 
-    def _timed(self, state: State) -> Iterator[Step]:
+    def _timed(self, state: State, late: Turn | None, why_late: str) -> Iterator[Step]:
+        """Let time pass: everything moves at once, or something has been quicker or slower than the rest.
+
+        :param late: the engine when a moment has come that it waits for.
+        """
         cloud, turn, sky = state
         nature, taken = self._engine.nature, self._engine.taken[turn.record]
         after = tick(cloud, nature, taken)
         if after is not cloud:
-            yield Step("time", self._seen(after, turn, sky), TIME)
-        if sky.slow:
-            slower = sky if sky.slow >= ALWAYS else sky._replace(slow=sky.slow - 1)
-            for label, uneven in uneven_ticks(cloud, nature, taken):
-                yield Step(label, self._seen(uneven, turn, slower), TIME)
+            yield Step("time", self._seen(state, after, sky), TIME)
+            if not sky.slow and not nature.elb_checks:  # whose cloud may never come to rest
+                return
+            sky = sky if sky.slow in (0, ALWAYS) else sky._replace(slow=sky.slow - 1)
+            for label, uneven in uneven_ticks(cloud, nature, taken) if state.sky.slow else ():
+                yield Step(label, self._seen(state, uneven, sky), TIME)
+        if late is not None:
+            yield Step(why_late, State(cloud, late, sky), DEADLINE)
 
-    def _seen(self, cloud: Cloud, turn: Turn, sky: Sky) -> State:
+    def _seen(self, state: State, after: Cloud, sky: Sky) -> State:
         """Return a state after time or the environment: where the engine looks, it sees the new world."""
-        return State(cloud, self._engine.look(cloud, turn) if turn.act < 0 else turn, sky)
+        turn = state.turn
+        return State(after, self._engine.look_again(state.cloud, after, turn) if turn.act < 0 else turn, sky)
 
     def _begun(self, state: State, act: Act) -> Step:
         cloud, turn, sky = state
@@ -230,7 +241,7 @@ class Explorer:
         less = sky._replace(events=sky.events - 1)
         try:
             after, then = engine.make(cloud, turn)
-        except Refused as refused:
+        except RefusedError as refused:
             mishap = Mishap.CONTRADICTION if refused.moved else Mishap.FAILED
             failed = State(cloud, engine.fail(cloud, turn, mishap), sky)
             yield Step(f"{call.name} is refused: {refused}", failed, ENGINE)
@@ -257,7 +268,7 @@ class Explorer:
             yield Step(f"{label}; {how}", State(cloud, on, sky._replace(crashes=sky.crashes - 1)), EVENT)
 
     def _report(self, rule: str, number: int, last: str | None = None) -> None:
-        key = " ".join("#" if any(map(str.isdigit, word)) else word for word in rule.split())
+        key = _kind(rule)
         if key in self.found.violations:
             return
         trace = [] if last is None else [last]
@@ -265,6 +276,10 @@ class Explorer:
             trace.append(self._labels[self._steps[number]])
             number = self._parents[number]
         self.found.violations[key] = Violation(rule, tuple(reversed(trace)))
+
+
+def _kind(rule: str) -> str:
+    return " ".join("#" if any(map(str.isdigit, word)) else word for word in rule.split())
 
 
 def _brief(value: object) -> str:

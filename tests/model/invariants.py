@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fabfile.plan.decide import MAX_FAILURES
-from fabfile.plan.release import Act, Done, Goal, Record, Undone
+from fabfile.plan import decide
+from fabfile.plan.release import Act, Done, Goal, Record, Stuck, Undone
 
-from .calls import Call, Refused, calls_of, make
+from .calls import Call, RefusedError, calls_of, make
 from .engine import LONG_AGO, RELEASE, Engine
 from .weather import Sky
 from .world import (
@@ -61,15 +61,16 @@ def wrong_in_state(cloud: Cloud, sky: Sky) -> Iterator[str]:
 
 def wrong_in_act(engine: Engine, cloud: Cloud, record: int, act: Act, sky: Sky) -> Iterator[str]:
     """Yield what is wrong with an act, done at once in the very world in which it was decided."""
-    before = cloud.serving()
+    before = cloud.seen_serving()
     for call in calls_of(act):
         yield from wrong_in_call(cloud, call)
+        yield from _kills(cloud, call)
         try:
             cloud, _ = make(call, cloud, engine.taken[record])
-        except Refused as refused:
+        except RefusedError as refused:
             yield f"refused: {type(act).__name__} is refused where nothing came between: {refused}"
             break
-    after = cloud.serving()
+    after = cloud.seen_serving()
     if after < before and after < sky.wish:
         yield f"demand: {type(act).__name__} leaves {after} of {before} in service, {sky.wish} are wished for"
 
@@ -88,8 +89,14 @@ def wrong_in_call(cloud: Cloud, call: Call) -> Iterator[str]:
             yield f"foreign: {call.name} touches {box.id}, which is neither the group's nor ours"
         if call.name == "TerminateInstances" and box.power == RUNNING and box.health != ABSENT:
             yield f"killed: {call.name} kills {box.id}, which is {box.health} in the load balancer"
-        if call.name == "TerminateInstanceInAutoScalingGroup" and box.health == HEALTHY:
-            yield f"killed: {call.name} kills {box.id}, which serves"
+
+
+def _kills(cloud: Cloud, call: Call) -> Iterator[str]:
+    """Yield what a group is asked to terminate although it serves: it is drained first, but has no reason to go."""
+    if call.name == "TerminateInstanceInAutoScalingGroup":
+        box = cloud.box(call.ids[0])
+        if box is not None and box.health == HEALTHY and box.power == RUNNING:
+            yield f"killed: {call.name} takes {box.id}, which serves"
 
 
 def wrong_at_end(start: Start, cloud: Cloud, record: Record, sky: Sky, end: Done | Undone) -> Iterator[str]:
@@ -100,8 +107,7 @@ def wrong_at_end(start: Start, cloud: Cloud, record: Record, sky: Sky, end: Done
         yield from (f"{name}: {wrong}" for wrong in _wrong_with(box, leaves, start))
     yield from (f"{name}: {wrong}" for wrong in _wrong_settings(start, cloud, sky, stays))
     settled = settle(cloud, start.nature)
-    if settled is None:
-        yield f"{name}: the cloud never comes to rest"
+    if settled is None:  # a group goes on to replace what is sick, whoever released it
         return
     serving = [box for box in settled.boxes if box.life == IN_SERVICE]
     if any(box.image != stays for box in serving):
@@ -111,17 +117,22 @@ def wrong_at_end(start: Start, cloud: Cloud, record: Record, sky: Sky, end: Done
         yield f"{name}: {settled.serving()} serve afterwards, {sky.wish} are wished for"
 
 
-def why_stuck(record: Record) -> str | None:
+def why_stuck(record: Record, end: Stuck) -> str | None:
     """Return what justifies to leave a release to a person; None when nothing does.
 
-    There are two reasons: calls that keep failing, and a way back on which something took longer than the operator's
-    patience. Neither is a reason as long as nothing was undone and nothing let go.
+    There are three reasons: calls that keep failing, instances that keep dying, and a way back, or an end, on which
+    something took longer than the operator's patience.
     """
-    if record.failures >= MAX_FAILURES:
+    if "keep dying" in end.reason:
+        return "instances keep dying"
+    if record.failures >= decide.MAX_FAILURES:
         return "calls keep failing"
-    late = next((name for name, at in record.marks if at == LONG_AGO and name.startswith("undo")), None)
-    if record.undo is not None and late:
-        return f"{late.partition('#')[0]} took too long"
+    late = [name.partition("#")[0] for name, at in record.marks if at == LONG_AGO]
+    if "retire" in late:
+        return "retire took too long"
+    undoing = next((name for name in late if name.startswith("undo")), None)
+    if record.undo is not None and undoing:
+        return f"{undoing} took too long"
     return None
 
 
@@ -145,7 +156,7 @@ def _wrong_with(box: Box, leaves: str, start: Start) -> Iterator[str]:
         yield f"{box.id} is left over outside the group"
     if box.life == STANDBY and not box.foreign and not _is_kept(box, original, leaves, start.goal):
         yield f"{box.id} is left over in Standby"
-    if box.life == IN_SERVICE and box.protected and not (original and original.protected):
+    if box.life in COUNTED and box.protected and not (original and original.protected):
         yield f"{box.id} is still protected from scale-in"
     if box.life in COUNTED and box.standby:
         yield f"{box.id} in service still has the tag of an instance in Standby"
@@ -157,8 +168,10 @@ def _is_kept(box: Box, original: Box | None, leaves: str, goal: Goal) -> bool:
 
 
 def _wrong_settings(start: Start, cloud: Cloud, sky: Sky, stays: str) -> Iterator[str]:
-    if cloud.max != sky.max:
-        yield f"the maximum is {cloud.max}, not {sky.max}"
+    # Not under what serves, where somebody wants fewer than there were: to shrink the fleet is autoscaling's to do.
+    largest = max(sky.max, min(cloud.desired, start.cloud.desired))
+    if cloud.max != largest:
+        yield f"the maximum is {cloud.max}, not {largest}"
     if cloud.min != sky.min:
         yield f"the minimum is {cloud.min}, not {sky.min}"
     if cloud.paused != start.cloud.paused:

@@ -11,22 +11,23 @@ DEADLINE, ENGINE = 1, 2
 def endless(offsets: array[int], edges: array[int], kinds: array[int]) -> Iterator[int]:
     """Yield a state of each cycle that is no mere waiting.
 
-    Waiting may turn in circles as long as a deadline leads out of it; a cycle in which the engine acts is one that
-    it could go round for ever.
+    A cloud may turn in circles (a group that replaces what is sick, and again) as long as the engine's next call or a
+    deadline leads out; a cycle in which the engine acts is one that it could go round for ever, but for a deadline.
 
     :param offsets: where each state's edges begin in `edges`; one more than there are states.
     :param kinds: who makes each step.
     """
     for component in _components(offsets, edges):
         inside = set(component)
-        cyclic, acts, leaves = len(component) > 1, False, False
+        cyclic, acts, ways_out = len(component) > 1, False, set()
         for state in component:
             for n in range(offsets[state], offsets[state + 1]):
                 within = edges[n] in inside
                 cyclic = cyclic or edges[n] == state
                 acts = acts or (within and kinds[n] == ENGINE)
-                leaves = leaves or (not within and kinds[n] == DEADLINE)
-        if cyclic and (acts or not leaves):
+                if not within:
+                    ways_out.add(kinds[n])
+        if cyclic and DEADLINE not in ways_out and (acts or ENGINE not in ways_out):
             yield min(component)
 
 
@@ -64,11 +65,13 @@ def _components(offsets: array[int], edges: array[int]) -> Iterator[list[int]]:
                 parent = work[-1][0]
                 low[parent] = min(low[parent], low[state])
             if low[state] == order[state]:
-                component = []
-                while True:
-                    member = stack.pop()
-                    on_stack[member] = 0
-                    component.append(member)
-                    if member == state:
-                        break
-                yield component
+                yield _above(state, stack, on_stack)
+
+
+def _above(state: int, stack: list[int], on_stack: bytearray) -> list[int]:
+    """Take a component off the stack: the state that it began with, and everything above."""
+    component = []
+    while not component or component[-1] != state:
+        component.append(stack.pop())
+        on_stack[component[-1]] = 0
+    return component

@@ -98,6 +98,10 @@ class Cloud(NamedTuple):
             for box in self.boxes
         )
 
+    def seen_serving(self) -> int:
+        """Count the machines that serve as far as anybody can see."""
+        return sum(box.health == HEALTHY and box.power == RUNNING for box in self.boxes)
+
     def with_box(self, box: Box) -> Cloud:
         """Return this cloud with one machine changed."""
         return self._replace(boxes=tuple(box if each.num == box.num else each for each in self.boxes))
@@ -107,6 +111,7 @@ class Nature(NamedTuple):
     """What does not change in a world.
 
     :param new_works: the new version turns healthy.
+    :param balanced: the load balancer finds it healthy as well.
     :param alarms: an alarm is watched.
     :param elb_checks: the group replaces what its load balancer finds unhealthy (health check type ELB).
     :param forgetful: EC2 does not list what is terminated.
@@ -114,6 +119,7 @@ class Nature(NamedTuple):
 
     zones: tuple[str, ...] = ("a",)
     new_works: bool = True
+    balanced: bool = True
     alarms: bool = False
     elb_checks: bool = False
     forgetful: bool = False
@@ -159,6 +165,9 @@ def _listed(boxes: tuple[Box | None, ...], nature: Nature) -> tuple[Box, ...]:
     )
 
 
+_ARRIVES = {ENTERING: STANDBY, DETACHING: OUTSIDE}
+
+
 def step_box(box: Box, cloud: Cloud, nature: Nature) -> Box | None:
     """Let a machine and its place in the group go one step further; the same object when nothing is to come."""
     if box.power == SHUTTING_DOWN:
@@ -167,16 +176,14 @@ def step_box(box: Box, cloud: Cloud, nature: Nature) -> Box | None:
         return _step_of_dead(box)
     if box.power == PENDING:
         return box._replace(power=RUNNING)
-    if box.life == JOINING:
-        return box._replace(life=IN_SERVICE, health=INITIAL)
     if box.life == IN_SERVICE:
         return _step_of_serving(box, cloud, nature)
-    if box.life == ENTERING:
-        return box._replace(life=STANDBY)
-    if box.life == DETACHING:
-        return box._replace(life=OUTSIDE)
+    if box.life == JOINING:
+        return box._replace(life=IN_SERVICE, health=INITIAL)
     if box.life == LEAVING:
         return box._replace(power=SHUTTING_DOWN)
+    if box.life in _ARRIVES:
+        return box._replace(life=_ARRIVES[box.life])
     return box._replace(health=ABSENT) if box.health == DRAINING else box
 
 
@@ -193,7 +200,7 @@ def _step_of_dead(box: Box) -> Box | None:
 
 
 def _step_of_serving(box: Box, cloud: Cloud, nature: Nature) -> Box:
-    if works(box, cloud, nature):
+    if works(box, cloud, nature) and (box.image == OLD or nature.balanced):
         return box if box.health == HEALTHY else box._replace(health=HEALTHY)
     if box.health != UNHEALTHY:
         return box._replace(health=UNHEALTHY)
