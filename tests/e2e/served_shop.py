@@ -29,6 +29,8 @@ import yaml
 
 from fabfile.localcloud.load import LoadGenerator, Target
 from fabfile.plan.fleet import PROJECT_TAG, VERSION_TAG
+from fabfile.plan.reading import read_settings
+from fabfile.publish import publish_package
 from fabfile.tools import gpg
 from tests.shared_lab import Lab
 
@@ -37,7 +39,8 @@ FAB = str(Path(sys.executable).with_name("fab"))
 GOOD, BETTER, BROKEN = "1.0.0", "2.0.0", "3.0.0"
 CAPACITY = 2
 RATE = 150.0
-SLOW_S = 2
+SLOW_S = 1.5
+SLOW_IN_FLIGHT = 4
 PATIENCE_S = 120.0
 ASKED_FOR_VERSION = 12
 CONTROL = """Package: {name}
@@ -83,18 +86,22 @@ class Shop:
         }
         (self.root / "fabfile.py").write_text("from headway import ns\n")
         (self.root / "fabric.yml").write_text(yaml.safe_dump({"headway": settings}))
+        self._settings = read_settings(settings, None, self._variables)
         self._started: list[Running] = []
+        self._clients: dict[str, Any] = {}
 
     def set_up(self) -> None:
         """Make the env, publish the versions, and make their AMIs; the first version serves then."""
         up = self.lab.fab("lab.up", cwd=self.root)
         assert up.returncode == 0, up.stderr
+        self._shorten_drain()
+        ec2 = self.aws("ec2")  # before there are threads: to make a client is not safe in several
         gpg.make_key(self.root / "gnupg", self.name)
         packages = {version: self._package(version) for version in (GOOD, BETTER, BROKEN)}
         with ThreadPoolExecutor(len(packages)) as at_once:
-            images = [at_once.submit(self._make_image, *each) for each in packages.items()]
+            images = [at_once.submit(self._make_image, ec2, *each) for each in packages.items()]
             for deb in packages.values():
-                self.fab("publish", f"--deb={deb}").must_end_with(0)
+                publish_package(self._settings, deb)
             for image in images:
                 image.result()
         self.fab("release", "--env=prod", f"--version={GOOD}").must_end_with(0)
@@ -120,9 +127,11 @@ class Shop:
         return running
 
     def aws(self, service: str) -> Any:
-        """Make a client of the cloud."""
-        made_up = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
-        return boto3.client(service, endpoint_url=self.lab.endpoint, **made_up)  # type: ignore[call-overload]
+        """Return a client of the cloud."""
+        if service not in self._clients:
+            made_up = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
+            self._clients[service] = boto3.client(service, endpoint_url=self.lab.endpoint, **made_up)  # type: ignore[call-overload]
+        return self._clients[service]
 
     def group(self) -> dict[str, Any]:
         """Ask for the group."""
@@ -158,8 +167,11 @@ class Shop:
                 yield each["InstanceId"], each["State"]["Name"]
 
     def end_machine(self, instance_id: str) -> None:
-        """Kill an instance's machine: no service of it gets to say a word more."""
-        docker("kill", f"headway-lab-{self.lab.port}-{instance_id}")
+        """Kill an instance's machine, as soon as it has one: no service of it gets to say a word more."""
+        machine = f"headway-lab-{self.lab.port}-{instance_id}"
+        running = ["ps", "--quiet", "--filter", f"name=^{machine}$", "--filter", "status=running"]
+        until(lambda: docker(*running) != "", f"{machine} runs")
+        docker("kill", machine)
 
     def addresses(self) -> list[str]:
         """List the URLs of the group's load balancers."""
@@ -173,7 +185,7 @@ class Shop:
         versions = set()
         for url in self.addresses():
             for _ in range(ASKED_FOR_VERSION):
-                with urlopen(f"{url}/version", timeout=10) as answer:
+                with urlopen(f"{url}/version", timeout=10) as answer:  # noqa: S310 an http URL of ours
                     versions.add(str(json.load(answer)["version"]))
         return versions
 
@@ -189,12 +201,23 @@ class Shop:
         looks = ("/orders?limit=10", "/version", "/orders?limit=1", "/version")
         targets = [Target(f"{url}{path}") for url in urls for path in looks]
         targets += [Target(f"{url}/orders", '{"item": "tea", "quantity": 2}') for url in urls]
-        load = LoadGenerator(targets, rate=RATE, slow=[Target(f"{url}/slow?seconds={SLOW_S}") for url in urls])
+        slow = [Target(f"{url}/slow?seconds={SLOW_S}") for url in urls]
+        load = LoadGenerator(targets, rate=RATE, slow=slow, slow_in_flight=SLOW_IN_FLIGHT // len(slow))
         load.start()
         try:
             yield load
         finally:
             load.stop()
+
+    def _shorten_drain(self) -> None:
+        """Let targets drain for twice as long as the slowest request takes: they do so for the whole time.
+
+        https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html
+        """
+        elb = self.aws("elbv2")
+        arn = elb.describe_target_groups(Names=[self.group_name])["TargetGroups"][0]["TargetGroupArn"]
+        delay = {"Key": "deregistration_delay.timeout_seconds", "Value": str(round(2 * SLOW_S))}
+        elb.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[delay])
 
     def _package(self, version: str) -> Path:
         """Make a version's package, with `dpkg-deb` itself."""
@@ -217,9 +240,8 @@ class Shop:
         subprocess.run(argv, check=True, capture_output=True)
         return deb
 
-    def _make_image(self, version: str, deb: Path) -> None:
+    def _make_image(self, ec2: Any, version: str, deb: Path) -> None:
         """Install a version's package on an instance, and make an AMI of it."""
-        ec2 = self.aws("ec2")
         ours = [{"Key": PROJECT_TAG, "Value": self.name}]
         written = ec2.describe_launch_template_versions(LaunchTemplateName=self.group_name, Versions=["1"])
         base = written["LaunchTemplateVersions"][0]["LaunchTemplateData"]["ImageId"]
@@ -308,7 +330,8 @@ class Running:
         self._reader.join()
 
     def _read(self) -> None:
-        with self._process.stdout or open(os.devnull) as lines:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
             for line in lines:
                 with self._change:
                     self._said.append(line)
