@@ -76,6 +76,7 @@ def instances(person: Person) -> None:
         "SubnetId": world.subnets[0],
         "TagSpecifications": tags,
     }
+    person.cloud.clock.sleep(0.25)
     started = ask("ec2", "run_instances", ClientToken="t-1", **run)
     ids = [each["InstanceId"] for each in started["Instances"]]
     ask("ec2", "run_instances", ClientToken="t-1", **run)
@@ -94,9 +95,16 @@ def instances(person: Person) -> None:
     ask("ec2", "describe_instance_status", InstanceIds=ids)
     ask("ec2", "describe_instance_status", InstanceIds=["i-00000000000000000"])
     ask("ec2", "describe_instance_status", IncludeAllInstances=True)
+    ask("ec2", "describe_instances", InstanceIds=ids)
     ask("ec2", "create_tags", Resources=ids, Tags=[{"Key": "a", "Value": ""}, {"Key": "b", "Value": "<&>"}])
     ask("ec2", "describe_instances", InstanceIds=ids)
     ask("ec2", "delete_tags", Resources=ids, Tags=[{"Key": "a"}])
+    ask("ec2", "describe_instances", InstanceIds=ids)
+    address = ask("ec2", "allocate_address", Domain="vpc")
+    ask("ec2", "associate_address", AllocationId=address["AllocationId"], InstanceId=ids[0])
+    ask("ec2", "describe_instances", InstanceIds=ids)
+    ask("ec2", "modify_instance_attribute", InstanceId=ids[0], DisableApiTermination={"Value": False})
+    ask("ec2", "describe_instances", InstanceIds=ids)
     ask("ec2", "describe_tags", Filters=[{"Name": "resource-id", "Values": ids}])
     ask("ec2", "get_console_output", InstanceId=ids[0])
     ask("ec2", "stop_instances", InstanceIds=ids[:1])
