@@ -199,6 +199,18 @@ def test_what_the_group_launches_after_a_failed_release_is_the_version_that_serv
     assert versions(operator) == {"1.0.0": 5}
 
 
+@pytest.mark.parametrize("pinned", ["$Latest", "$Default"])
+def test_what_the_group_launches_before_a_version_has_proven_itself_is_the_one_that_serves(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, pinned: str
+) -> None:
+    """hashicorp/terraform-provider-aws#34189: the group itself was moved to the new version before it was healthy."""
+    change_group(operator, LaunchTemplate={"LaunchTemplateId": operator.world.template_id, "Version": pinned})
+    meanwhile(monkeypatch, "LaunchInstances", lambda: change_group(operator, DesiredCapacity=5))
+    assert_restored(operator.release("3.0.0"), "was not ready")
+    assert versions(operator, None) == {"1.0.0": 5}
+    assert operator.serving() == 5
+
+
 def test_a_version_that_failed_is_not_what_is_rolled_back_to(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
