@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .in_the_books import IN_THE_BOOKS
+from .in_the_engine import IN_THE_ENGINE
 from .on_the_road import ON_THE_ROAD
 
-MUTATIONS = (*ON_THE_ROAD, *IN_THE_BOOKS)
+MUTATIONS = (*ON_THE_ROAD, *IN_THE_BOOKS, *IN_THE_ENGINE)

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/test --mutants", description=__doc__)
     parser.add_argument("words", nargs="*", help="only mutants with such a word in their name or module")
     words = parser.parse_args(arguments).words
-    chosen = [each for each in MUTATIONS if not words or any(w in f"{each.name} {each.module}" for w in words)]
+    chosen = [each for each in MUTATIONS if not words or any(w in f"{each.name} ({each.module})" for w in words)]
     if not chosen:
         print(f"no mutant is called {' or '.join(words)}")
         return 2
