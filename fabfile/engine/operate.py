@@ -17,6 +17,7 @@ from ..plan.past import last_released, why_bad
 from ..plan.release import Done, Ending, Goal, Kind, Record, Refuse, Wish
 from ..tools.s3 import Bucket
 from .act import Hands, Works
+from .claim import Stopwatch
 from .journal import Journal
 from .lock import Lock, held
 from .loop import Clock, Company, Loop, Result, Screen, Witness
@@ -91,7 +92,7 @@ def operate(settings: Settings, order: Order, means: Means) -> Result:
 def locked(settings: Settings, order: Order, means: Means) -> AbstractContextManager[Lock]:
     """Hold the group's lock, by its name, so that projects may share a prefix."""
     release = settings.release
-    turn = Turn(order.kind, order.version, supersedes=release.supersede, say=means.say)
+    turn = Turn(order.kind, order.version, supersedes=release.supersede, say=means.say, stop=means.stop)
     return held(
         state_of(settings),
         settings.group,
@@ -100,6 +101,7 @@ def locked(settings: Settings, order: Order, means: Means) -> AbstractContextMan
         ttl_s=release.lock_ttl_s,
         wait_s=order.wait_s,
         turn=turn,
+        clock=Stopwatch(sleep=means.clock.sleep),
     )
 
 
