@@ -60,7 +60,7 @@ class World:
         return {self.cloud.hosts.version(each) for pool in balancers.pools for each in balancers.serving(pool)}
 
 
-def provision_world(
+def provision_world(  # noqa: PLR0913 - a word for each thing that a story may want otherwise
     cloud: SimulatedCloud,
     *,
     name: str = "shop-prod",
