@@ -1,7 +1,8 @@
 """Answers about what has not changed, kept: a release asks for a thousand instances again and again.
 
 A model is shown as it was before while its attributes and tags are the same and no call has been made that could have
-changed what hangs on them. The cloud reports every call to :func:`note`, whichever way it came.
+changed what hangs on them. The cloud reports every call to :func:`note`, whichever way it came. Whoever gets such an
+answer shares it with whoever got it before, and must not change it.
 """
 
 from __future__ import annotations
@@ -77,11 +78,11 @@ class OfModels:
         if known is not None:
             model, changes, were, edits, shown = known
             if model is value and changes == inner["changes"] and were == tags and edits == _edits[0]:
-                return {**shown}
+                return shown
         shown = self._structure(value)
         if "changes" in inner:
             self._shown[id(value)] = (value, inner["changes"], tags and {**tags}, _edits[0], shown)
-        return {**shown}
+        return shown
 
 
 class OfReservations:
@@ -112,12 +113,11 @@ class OfTexts:
 
     def __call__(self, value: Any) -> dict[str, Any]:
         """Return what it shows."""
-        inner = value if value.__class__ is dict else value.__dict__
-        key = (*inner, *inner.values())
+        key = (*value, *value.values()) if value.__class__ is dict else (value.__class__, *value.__dict__.values())
         shown = self._shown.get(key)
         if shown is None:
             shown = self._shown[key] = self._structure(value)
-        return {**shown}
+        return shown
 
 
 KEPT: dict[tuple[str, str], type[OfModels] | type[OfReservations] | type[OfTexts]] = {

@@ -241,15 +241,18 @@ def _keep_arguments(params: dict[str, Any], context: dict[str, Any], **_: Any) -
 
 
 def _begin(service: str, model: Any, context: dict[str, Any], **_: Any) -> None:
-    _open[-1].calls.begin(f"{service}:{model.name}", context["arguments"])
+    if _open:
+        _open[-1].calls.begin(f"{service}:{model.name}", context["arguments"])
 
 
 def _end(service: str, context: dict[str, Any], event_name: str, **_: Any) -> None:
-    _open[-1].calls.end(f"{service}:{event_name.rsplit('.', 1)[1]}", context["arguments"])
+    if _open:
+        _open[-1].calls.end(f"{service}:{event_name.rsplit('.', 1)[1]}", context["arguments"])
 
 
 def _tell_time(parsed: dict[str, Any], **_: Any) -> None:
     """Say what time S3 has, as S3 does with every answer; moto leaves it out of some."""
     from werkzeug.http import http_date
 
-    parsed["ResponseMetadata"]["HTTPHeaders"].setdefault("date", http_date(_open[-1].cloud.utcnow()))
+    if _open:
+        parsed["ResponseMetadata"]["HTTPHeaders"].setdefault("date", http_date(_open[-1].cloud.utcnow()))
