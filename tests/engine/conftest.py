@@ -29,12 +29,14 @@ class Listener:
     acts: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    waits: list[str] = field(default_factory=list)
 
     def acting(self, act: Act, facts: Facts) -> None:
         self.acts.append(type(act).__name__)
 
     def waiting(self, wait: Wait, facts: Facts) -> None:
-        pass
+        if wait.what not in self.waits:
+            self.waits.append(wait.what)
 
     def failed(self, act: Act, reason: str, failures: int) -> None:
         self.failures.append(f"{type(act).__name__}: {reason}")

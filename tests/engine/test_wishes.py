@@ -184,6 +184,7 @@ def test_refuses_the_cutover_when_the_warm_up_is_late(operator: Operator) -> Non
     result = operator.release("5.0.0", at=at)
     assert result.ending is Ending.RESTORED
     assert "only 0 of 3 new instances were ready at" in result.why
+    assert any("is in danger" in each for each in operator.screen.waits)  # said before the minute
     assert is_as_before(operator, old)
 
 
