@@ -16,6 +16,7 @@ from .release import (
     Record,
     Resize,
     Retire,
+    Terminate,
     Wait,
 )
 
@@ -42,6 +43,10 @@ def intend(act: Act, record: Record, facts: Facts) -> Record:
             return replace(record, rested=_joined(record.rested, act.ids))
         case Retire() | Detach() if record.undo is None and record.mark(COMMITTED) is None:
             return replace(record, marks=(*record.marks, (COMMITTED, facts.at)))
+        case Terminate():
+            # One outside the group that was to be attached: the call that was written down was never made.
+            never = {*act.ids} - {*record.rested}
+            record = replace(record, attached=tuple(i for i in record.attached if i not in never))
         case Resize():
             return replace(record, trimmed=record.trimmed + facts.group.desired - act.desired)
     return record
