@@ -64,6 +64,21 @@ class Branches:
             self.failures.append(f"{point}: {said}")
         return False
 
+    def tell(self, story: Callable[[], object], judge: Callable[[BaseException | None], list[str]]) -> None:
+        """Tell a story; its children end with what a judge finds wrong, and come no further.
+
+        :param judge: told what the story ended with, if it was not itself.
+        """
+        failure: BaseException | None = None
+        try:
+            story()
+        except BaseException as error:
+            failure = error
+        if self.is_child:
+            self.end(lambda: judge(failure))
+        if failure is not None:
+            raise failure
+
     def end(self, judge: Callable[[], list[str]]) -> None:
         """End a child with what a judge finds wrong; never returns."""
         said = "no judgement"

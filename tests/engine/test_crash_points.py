@@ -105,7 +105,9 @@ def puts_back(stage: Stage) -> list[str]:
 
 
 def _finished(stage: Stage) -> list[str]:
-    if any(stage.told()) and stage.scenario.ending is not Ending.DONE:  # the same command would begin anew
+    is_timed = any(each.at_s for each in stage.scenario.commands)
+    # What has failed and is over would begin anew, and a moment that has gone by is refused.
+    if any(stage.told()) and (is_timed or stage.scenario.ending is not Ending.DONE):
         return puts_back(stage)
     stage.perform()
     return stage.why_not_final()
@@ -123,15 +125,12 @@ def kill_everywhere(scenario: Scenario, *ways: str, thorough: bool = False) -> B
     with staged(scenario) as stage:
         branches = Branches()
         killer = Killer(stage, branches, ways, thorough=thorough)
-        try:
-            stage.perform()
-        except Killed:
+
+        def judge(failure: BaseException | None) -> list[str]:
             killer.bury()
-            branches.end(lambda: WAYS[killer.way](stage))
-        except BaseException:
-            if not branches.is_child:
-                raise
-            branches.end(lambda: ["what kills it was caught"])
+            return WAYS[killer.way](stage) if isinstance(failure, Killed) else ["what kills it was caught"]
+
+        branches.tell(stage.perform, judge)
         killer.bury()
         branches.failures += [f"{scenario.name}, untouched: {wrong}" for wrong in stage.why_not_final()]
     return branches

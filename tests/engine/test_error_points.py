@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from fabfile.plan.outcome import NotRestored, Refusal
 from fabfile.plan.release import Ending
 
 from .branches import Branches
-from .documented import Error, errors_of, is_read, one_of_each_sort
+from .documented import Error, Sort, errors_of, is_read, one_of_each_sort
 from .scenarios import SCENARIOS
 from .stage import Scenario, Stage, staged
 from .test_crash_points import puts_back
@@ -57,6 +58,13 @@ class Striker:
         self._met: set[tuple[str, int]] = set()
         stage.cloud.calls.before, stage.cloud.calls.after = self._before, self._after
 
+    def rest(self) -> None:
+        """Let calls pass from now on, and have AWS answer as it should again."""
+        calls, faults = self._stage.cloud.calls, self._stage.cloud.faults
+        calls.before = calls.after = lambda _name, _arguments: None
+        faults.failing.clear()
+        faults.losing.clear()
+
     @property
     def met(self) -> Error:
         """What was met, in a branch."""
@@ -91,24 +99,23 @@ def strike_everywhere(scenario: Scenario, reach: Reach, *, once: bool) -> Branch
     with staged(scenario) as stage:
         branches = Branches()
         striker = Striker(stage, branches, reach, once=once)
-        failure: BaseException | None = None
-        try:
-            stage.perform()
-        except BaseException as error:
-            if not branches.is_child:
-                raise
-            failure = error
-        if branches.is_child:
-            judge = judge_once if once else judge_for_ever
-            branches.end(lambda: judge(stage, striker.met, failure))
+
+        def judge(failure: BaseException | None) -> list[str]:
+            striker.rest()
+            return (judge_once if once else judge_for_ever)(stage, striker.met, failure)
+
+        branches.tell(stage.perform, judge)
+        striker.rest()
         branches.failures += [f"{scenario.name}, untouched: {wrong}" for wrong in stage.why_not_final()]
     return branches
 
 
 def judge_once(stage: Stage, error: Error, failure: BaseException | None) -> list[str]:
     """Say what is wrong after a call has met an error once: nothing may come of it."""
-    lift(stage)
     if failure is None:
+        stage.start_anew()
+        with suppress(Refusal):
+            stage.abort()  # a lock that could not be given back is taken over
         return stage.why_not_final()
     # Before anything is touched a command may end with the error; then it can be typed again.
     if touched := why_touched(stage, failure, error):
@@ -120,7 +127,6 @@ def judge_once(stage: Stage, error: Error, failure: BaseException | None) -> lis
 
 def judge_for_ever(stage: Stage, error: Error, failure: BaseException | None) -> list[str]:
     """Say what is wrong after all calls of an action have met an error."""
-    lift(stage)
     if failure is None:
         endings = {each.ending for each in stage.results}
         if endings == {stage.scenario.ending}:
@@ -151,13 +157,9 @@ def why_touched(stage: Stage, failure: BaseException, error: Error) -> list[str]
         now = stage.see(world)
         wrong += [f"{failure}, and touched: {now}"] if now != before else []
     records = [world.group for world in stage.worlds if stage.has_record(world)]
+    if error.sort is Sort.LOST:  # it may have been written down before the answer was lost; it goes on from there
+        return wrong
     return wrong + [f"{failure}, and left a record of {group}" for group in records]
-
-
-def lift(stage: Stage) -> None:
-    """Have AWS answer as it should again."""
-    stage.cloud.faults.failing.clear()
-    stage.cloud.faults.losing.clear()
 
 
 def _told_on(stage: Stage) -> list[str]:
