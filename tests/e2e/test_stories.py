@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.lab]
 # A line of `fab release` that says what it is about to do.
 ACT = r"^\d\d:\d\d:\d\d  (?!waiting|stopp)"
 # So many of them has a release that nothing disturbs, at least; so many are done before its old instances go.
-ACTS, REVERSIBLE_ACTS = 13, 9
+ACTS, REVERSIBLE_ACTS = 13, 10
 # How long a load balancer may send requests to a machine that is dead.
 UNNOTICED_S = CHECK_INTERVAL_S * THRESHOLD + CHECK_TIMEOUT_S
 
