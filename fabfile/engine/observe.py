@@ -83,10 +83,10 @@ class Observer:
         to_ask = sorted(outside - self._passed)
         if to_ask:
             self._passed |= ec2.read_passing(self._settings, to_ask)
-        return {
-            key: replace(i, checks_pass=i.power is Power.RUNNING and (key in self._passed or i.in_group))
-            for key, i in instances.items()
+        passing = {
+            key for key, i in instances.items() if i.power is Power.RUNNING and (key in self._passed or i.in_group)
         }
+        return {key: replace(i, checks_pass=True) if key in passing else i for key, i in instances.items()}
 
     def expect(self, ids: Iterable[str], image_id: str, release_id: str) -> None:
         """Have instances in the picture that EC2 answered us with, whether or not it lists them yet."""

@@ -33,6 +33,8 @@ def read_as(kind: type[_T], body: bytes) -> _T:
 
 def plain(value: Any) -> Any:
     """Turn a value into what JSON can hold: dataclasses to mappings, sets to sorted lists, times to ISO 8601."""
+    if value is None or type(value) in (str, int, float, bool):  # most of what there is
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Enum):
