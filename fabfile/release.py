@@ -137,7 +137,7 @@ def change(c: Context, settings: Settings, order: Order) -> Outcome:
         try:
             return Outcome(operate_all(settings, order, means), stopping.number or 0)
         except KeyboardInterrupt:
-            print(f"stopped half way: both fleets may serve; {_ways(settings.env)}")
+            print(f"stopped at once; look with: fab status --env={settings.env}; {_ways(settings.env)}")
             raise
 
 
