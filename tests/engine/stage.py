@@ -244,7 +244,8 @@ class Stage:
 
         :param chapters: how many each group's history has got; one, unless told otherwise.
         """
-        ended = [(each.ending, each.why) for each in self.results]
+        is_last = self.at_command == len(self.scenario.commands)
+        ended = [(each.ending, each.why) for each in self.results if is_last]
         wrong = [f"ended {ending}: {why}" for ending, why in ended if ending is not self.scenario.ending]
         self.cloud.clock.sleep(REST_S)
         for world, before in zip(self.worlds, self.before, strict=True):

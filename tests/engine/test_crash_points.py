@@ -75,14 +75,14 @@ class Killer:
 def goes_on(stage: Stage) -> list[str]:
     """Type the same command on the same machine, where the dead process is known to be dead."""
     stage.start_anew()
-    return _finished(stage)
+    return finishes(stage)
 
 
 def goes_on_elsewhere(stage: Stage) -> list[str]:
     """Type the same command on another machine, which has to wait until the lock's owner has been silent for long."""
     stage.start_anew(elsewhere=True)
     stage.cloud.clock.sleep(SILENT_S)
-    return _finished(stage)
+    return finishes(stage)
 
 
 def puts_back(stage: Stage) -> list[str]:
@@ -96,7 +96,7 @@ def puts_back(stage: Stage) -> list[str]:
         results = stage.abort()
     except Refusal as refusal:
         if "old instances are gone already; finish with" in str(refusal):
-            return _finished(stage)
+            return finishes(stage)
         if is_open or "no release in progress" not in str(refusal):
             return [f"refused: {refusal}"]
         return stage.why_not_final() if any(told) else stage.why_not_put_back([0] * len(told))
@@ -104,7 +104,8 @@ def puts_back(stage: Stage) -> list[str]:
     return wrong + stage.why_not_put_back([max(pair) for pair in zip(told, map(int, begun), strict=True)])
 
 
-def _finished(stage: Stage) -> list[str]:
+def finishes(stage: Stage) -> list[str]:
+    """Type the same command, unless what it ordered is over already."""
     is_timed = any(each.at_s for each in stage.scenario.commands)
     # What has failed and is over would begin anew, and a moment that has gone by is refused.
     if any(stage.told()) and (is_timed or stage.scenario.ending is not Ending.DONE):
