@@ -94,6 +94,27 @@ def test_puts_all_back_if_one_fails(convoy: Convoy, together: bool) -> None:
     assert convoy.is_clean()
 
 
+def test_keeps_the_old_instances_of_one_until_the_others_serve(convoy: Convoy) -> None:
+    """The east is through with all of it when the west turns out to be sick: it has to be able to go back."""
+    cloud, (east, west) = convoy.operator.cloud, convoy.worlds
+    step = cloud.clock.on_step
+    old = sorted(east.members())
+
+    def sicken() -> None:
+        step()
+        for each in west.members(None):
+            if cloud.hosts.version(each) == "2.0.0":
+                cloud.hosts.script(each, sick_s=0)
+
+    cloud.clock.on_step = sicken
+    assert endings(convoy.release("2.0.0")) == [Ending.RESTORED, Ending.RESTORED]
+    assert (frozenset({"2.0.0"}), frozenset({"1.0.0"})) in convoy.seen
+    assert sorted(east.members()) == old
+    cloud.clock.sleep(60)  # the group in the west lets go of the one that it launched for a sick one
+    assert convoy.served(west) == {"1.0.0"}
+    assert convoy.is_clean()
+
+
 def test_touches_none_when_one_is_refused(convoy: Convoy) -> None:
     client = convoy.operator.cloud.client("autoscaling")
     client.suspend_processes(AutoScalingGroupName="shop-west", ScalingProcesses=["Launch"])

@@ -197,7 +197,7 @@ _FROZEN = lies(
 
 _JOURNAL = lies(
     "fabfile.engine.journal",
-    ("tests/engine/test_journal.py", "tests/engine/test_stories_line.py"),
+    ("tests/engine/test_ownership.py", "tests/engine/test_journal.py"),
     ("claims that it wrote what it did not", "return etag is not None", "return True"),
     ("takes anybody's record for its own", "stored.body == unanswered:", "stored.body:"),
     ("takes its own record for somebody else's", "if etag is None and unanswered is not None:", "if False:"),
@@ -212,7 +212,7 @@ _JOURNAL = lies(
 
 _LOCK = lies(
     "fabfile.engine.lock",
-    ("tests/engine/test_lock.py",),
+    ("tests/engine/test_lock.py", "tests/engine/test_ownership.py"),
     ("believes in a lock that was taken from it", "            self._gone = True\n", "            pass\n"),
     ("believes in a lock that it cannot renew", "return self._gone or self._is_overdue()", "return self._gone"),
     (

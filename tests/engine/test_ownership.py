@@ -1,0 +1,79 @@
+"""Whose the release is: the record when an answer got lost, when it has ended, and a lock that somebody took."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fabfile.engine.journal import Journal
+from fabfile.engine.lock import held
+from fabfile.plan.release import Ending
+from fabfile.tools.s3 import Bucket
+
+from ..plan.fleets import NOW, record
+
+RECORD = "prod/release.json"
+
+
+def lose_answer(monkeypatch: pytest.MonkeyPatch, bucket: Bucket, name: str) -> None:
+    """Have the next write arrive, and its answer not."""
+    real = getattr(bucket, name)
+
+    def lost(*arguments: Any) -> Any:
+        monkeypatch.setattr(bucket, name, real)
+        real(*arguments)
+        raise OSError("no answer")
+
+    monkeypatch.setattr(bucket, name, lost)
+
+
+@pytest.fixture
+def unanswered(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    """Write a record twice; of the second write nobody knows whether it arrived."""
+    journal = Journal(bucket, "prod")
+    assert journal.write(record())
+    lose_answer(monkeypatch, bucket, "replace")
+    with pytest.raises(OSError, match="no answer"):
+        journal.write(record(migrated=True))
+    return journal
+
+
+def test_goes_on_over_its_own_record_whose_answer_was_lost(bucket: Bucket, unanswered: Journal) -> None:
+    assert unanswered.write(record(failures=1))
+    assert Journal(bucket, "prod").read() == record(failures=1)
+
+
+def test_does_not_take_anothers_record_for_its_own_whose_answer_was_lost(bucket: Bucket, unanswered: Journal) -> None:
+    other = Journal(bucket, "prod")
+    other.read()
+    assert other.write(record(who="bob"))
+    assert not unanswered.write(record(failures=1))
+    assert other.read() == record(who="bob")
+
+
+def test_leaves_no_record_of_what_has_ended(bucket: Bucket) -> None:
+    journal = Journal(bucket, "prod")
+    journal.write(record())
+    journal.close(record(), Ending.DONE, "fine", NOW)
+    assert bucket.read(RECORD) is None
+
+
+def test_does_not_go_on_with_what_has_ended_although_its_record_was_left(bucket: Bucket) -> None:
+    journal = Journal(bucket, "prod")
+    journal.write(record())
+    left = bucket.read(RECORD)
+    assert left is not None
+    journal.close(record(), Ending.DONE, "fine", NOW)
+    bucket.create(RECORD, left.body)  # whoever ended it died before it removed this
+    assert Journal(bucket, "prod").read() is None
+
+
+def test_a_heartbeat_knows_at_once_that_somebody_took_the_lock(bucket: Bucket) -> None:
+    with held(bucket, "prod", who="ann", doing="x", ttl_s=3600) as lock:
+        stored = bucket.read("prod/lock.json")
+        assert stored is not None
+        assert bucket.replace("prod/lock.json", b'{"stolen": true}', stored.etag)
+        lock._renew()
+        assert lock.lost
+    assert bucket.read("prod/lock.json") is not None, "it is not ours to remove"
