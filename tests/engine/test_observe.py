@@ -43,7 +43,10 @@ class World:
 
     def _read_instances(self, _: Settings, _ids: object, tagged: Mapping[str, str]) -> dict[str, Instance]:
         self.tags = tagged
-        return {key: replace(i, lifecycle=Lifecycle.OUTSIDE, answers=None) for key, i in self.known.items()}
+        return {
+            key: replace(i, lifecycle=Lifecycle.OUTSIDE, checks_pass=False, answers=None)
+            for key, i in self.known.items()
+        }
 
     def _read_passing(self, _: Settings, ids: list[str]) -> set[str]:
         self.asked_checks.append(ids)

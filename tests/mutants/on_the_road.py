@@ -202,7 +202,7 @@ _TRAFFIC = lies(
         "holds(facts, goal.confirmations, lambda look: look.healthy_everywhere(instance_id))",
         "facts.healthy_everywhere(instance_id)",
     ),
-    ("trusts counts", "    if sure == len(ids) or (", "    if sure >= record.wanted or ("),
+    ("trusts counts", "    if sure == len(ids) or (", "    if sure >= min(len(ids), record.wanted) or ("),
     ("waits on the way back for more than is needed", "(not side.forward and sure >= demand(record, facts))", "False"),
     (
         "leaves a sick fleet in since the old one is sick",
