@@ -246,7 +246,7 @@ class Explorer:
             failed = State(cloud, engine.fail(cloud, turn, mishap), sky)
             yield Step(f"{call.name} is refused: {refused}", failed, ENGINE)
             return
-        wrong = tuple(f"race: {each}" for each in wrong_in_call(cloud, call))
+        wrong = tuple(f"race: {each}" for each in wrong_in_call(cloud, call, engine.records[turn.record]))
         yield Step(call.name, State(after, then, sky), ENGINE, wrong)
         if sky.events:
             yield Step(f"{call.name} fails", State(cloud, engine.fail(cloud, turn), less), EVENT)

@@ -14,6 +14,7 @@ from .weather import Sky
 from .world import (
     ABSENT,
     COUNTED,
+    DRAINING,
     HEALTHY,
     IN_SERVICE,
     LEAVING,
@@ -63,7 +64,7 @@ def wrong_in_act(engine: Engine, cloud: Cloud, record: int, act: Act, sky: Sky) 
     """Yield what is wrong with an act, done at once in the very world in which it was decided."""
     before = cloud.seen_serving()
     for call in calls_of(act):
-        yield from wrong_in_call(cloud, call)
+        yield from wrong_in_call(cloud, call, engine.records[record])
         yield from _kills(cloud, call)
         try:
             cloud, _ = make(call, cloud, engine.taken[record])
@@ -75,19 +76,24 @@ def wrong_in_act(engine: Engine, cloud: Cloud, record: int, act: Act, sky: Sky) 
         yield f"demand: {type(act).__name__} leaves {after} of {before} in service, {sky.wish} are wished for"
 
 
-def wrong_in_call(cloud: Cloud, call: Call) -> Iterator[str]:
-    """Yield what is wrong with a call: it touches what is not ours, or kills what serves."""
+def wrong_in_call(cloud: Cloud, call: Call, record: Record) -> Iterator[str]:
+    """Yield what is wrong with a call: it touches what is not ours, or kills what serves.
+
+    What drains may be killed once the patience for it has run out.
+    """
     if call.name not in MOVES:
         return
+    may_drain = not any(at == LONG_AGO for _, at in record.marks)
     for instance_id in call.ids:
         box = cloud.box(instance_id)
-        if box is None:
+        if box is None or box.power not in (PENDING, RUNNING):
             continue
         if box.foreign:
             yield f"foreign: {call.name} touches {box.id}, which somebody else put into Standby"
         if box.life == OUTSIDE and RELEASE not in (box.release, box.leaving):
             yield f"foreign: {call.name} touches {box.id}, which is neither the group's nor ours"
-        if call.name == "TerminateInstances" and box.power == RUNNING and box.health != ABSENT:
+        serves = box.health not in (ABSENT, DRAINING) or (box.health == DRAINING and may_drain)
+        if call.name == "TerminateInstances" and serves:
             yield f"killed: {call.name} kills {box.id}, which is {box.health} in the load balancer"
 
 
@@ -180,5 +186,5 @@ def _wrong_settings(start: Start, cloud: Cloud, sky: Sky, stays: str) -> Iterato
         yield f"the group launches template version {cloud.template}"
     if cloud.desired < min(sky.wish, cloud.max):
         yield f"the desired capacity is {cloud.desired}, {sky.wish} are wished for"
-    if cloud.desired > max(sky.wish, min(start.cloud.desired, cloud.max)):
+    if cloud.desired > max(sky.wish, min(sky.high, cloud.max)):
         yield f"the desired capacity is {cloud.desired}, only {sky.wish} are wished for"

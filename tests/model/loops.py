@@ -70,7 +70,7 @@ def _components(offsets: array[int], edges: array[int]) -> Iterator[list[int]]:
 
 def _above(state: int, stack: list[int], on_stack: bytearray) -> list[int]:
     """Take a component off the stack: the state that it began with, and everything above."""
-    component = []
+    component: list[int] = []
     while not component or component[-1] != state:
         component.append(stack.pop())
         on_stack[component[-1]] = 0

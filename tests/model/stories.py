@@ -36,6 +36,11 @@ class Bound(NamedTuple):
     crashes: int = 0
     slow: int = 0
 
+    @property
+    def faults(self) -> int:
+        """How many things go wrong."""
+        return self.events + self.crashes
+
 
 # A fine day on which one thing goes wrong: a second or so for each story.
 SMALL = (Bound(events=1), Bound(crashes=1))
@@ -66,7 +71,7 @@ class Story:
     def explorer(self, bound: Bound, most: int = 3_000_000) -> Explorer:
         """Make the exploration of this story within a bound."""
         cloud = self.cloud
-        sky = Sky(*bound, wish=cloud.desired, low=cloud.desired, max=cloud.max, min=cloud.min)
+        sky = Sky(*bound, wish=cloud.desired, low=cloud.desired, high=cloud.desired, max=cloud.max, min=cloud.min)
         return Explorer(Engine(self.goal, self.nature, self.kind), Start(cloud, sky, self.goal, self.nature), most)
 
     def explore(self, bound: Bound) -> Found:

@@ -34,6 +34,7 @@ class Sky(NamedTuple):
         pass although something is under way. Where nothing is, it passes anyway.
     :param wish: instances that autoscaling and people want in service now, beneath all that a release moved.
     :param low: the lowest wish so far.
+    :param high: the wish as it would be if nobody had ever wished for fewer: a release need not follow downwards.
     :param harm: instances that the environment took out of service without wishing for fewer.
     :param max: the maximum that the group is to have; `min` the minimum.
     """
@@ -43,6 +44,7 @@ class Sky(NamedTuple):
     slow: int
     wish: int
     low: int
+    high: int
     max: int
     min: int
     harm: int = 0
@@ -80,9 +82,15 @@ def happenings(
     if "desired" in meant:
         return
     if cloud.desired < cloud.max:
-        yield "a policy scales out", cloud._replace(desired=cloud.desired + 1), sky.wishing(sky.wish + 1)
+        # Room that only a release made has to be given back, whoever took it.
+        after = sky.wishing(sky.wish + 1) if sky.wish < sky.max else sky._replace(harm=sky.harm + 1)
+        after = after._replace(high=min(sky.high + 1, max(sky.max, sky.high)))
+        yield "a policy scales out", cloud._replace(desired=cloud.desired + 1), after
     if cloud.desired > cloud.min:
-        yield "a policy scales in", cloud._replace(desired=cloud.desired - 1), sky.wishing(sky.wish - 1)
+        # Whom a group takes is its own choice, and it may take who serves while another is not there yet.
+        after = sky.wishing(sky.wish - 1)
+        after = after._replace(harm=sky.harm + (after.low == sky.low))
+        yield "a policy scales in", cloud._replace(desired=cloud.desired - 1), after
 
 
 def _different(cloud: Cloud, record: Record) -> Iterator[Box]:
@@ -121,4 +129,11 @@ def _resizings(cloud: Cloud, sky: Sky, start: Sky, meant: tuple[str, ...]) -> It
             continue
         after = sky._replace(**{what: size})
         if changed != cloud and size >= 0 and after.min <= after.max:
-            yield f"a person sets {what} to {size}", changed, after.wishing(sky.wish)
+            # A maximum that cuts the desired capacity cuts away what autoscaling had wished for, and says not whose.
+            cut = max(cloud.desired - changed.desired, 0)
+            wish = max(sky.wish - cut, min(sky.wish, start.wish))
+            yield (
+                f"a person sets {what} to {size}",
+                changed,
+                after.wishing(wish)._replace(high=max(sky.high, after.min)),
+            )
