@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from ..plan.fleet import Gate
 from ..plan.outcome import NotRestored, Refusal, TooLate
-from ..plan.release import Ending, Record, Wait
+from ..plan.release import Done, Ending, Record, Wait
+from ..plan.sides import is_committed
 from .loop import Clock, Company, Loop, Result
 from .operate import Errand, Means, Order, locked, operate, why_too_late
 
@@ -108,8 +109,18 @@ class Traveller:
     failure: NotRestored | None = None
 
     @property
+    def is_through(self) -> bool:
+        """Whether it serves the new version for good, so that the others can only follow."""
+        record = self.loop.record if self.loop else None
+        if record is None or record.undo is not None:
+            return False
+        return is_committed(record) or (self.loop is not None and isinstance(self.loop.decision, Done))
+
+    @property
     def trouble(self) -> str | None:
         """Why the others must turn back as well, or None."""
+        if self.is_through:
+            return None
         if self.failure is not None:
             return str(self.failure)
         if self.result is not None:
@@ -124,6 +135,8 @@ class Traveller:
         record = self.loop.record if self.loop else None
         if record is not None and (record.attached or record.recalled):
             self.reached.add(Gate.CUTOVER)
+        if self.is_through:
+            self.reached = set(Gate)
 
 
 class Convoy:
