@@ -23,7 +23,7 @@ from fabfile.localcloud.simulated import SimulatedCloud, simulated_cloud
 from fabfile.localcloud.traffic import Failure
 from fabfile.localcloud.world import World, provision_world
 from fabfile.plan.past import Chapter
-from fabfile.plan.release import Ending, Kind, Wish
+from fabfile.plan.release import Ending, Kind, Record, Wish
 from fabfile.tools import ownership, s3
 
 from .conftest import Operator
@@ -222,6 +222,11 @@ class Stage:
         """Whether a release of a group is written down as unfinished."""
         return f"shop/{world.group}/release.json" in self.keys()
 
+    def records(self) -> list[Record]:
+        """Return what is written down of releases that have not ended."""
+        read = (Journal(state_of(self.operator.settings), world.group).read() for world in self.worlds)
+        return [record for record in read if record is not None]
+
     def left(self) -> list[str]:
         """Name what is left over: instances outside the groups, and whatever but history lies in S3."""
         members = {each for world in self.worlds for each in world.members(None)}
@@ -247,7 +252,7 @@ class Stage:
         is_last = self.at_command == len(self.scenario.commands)
         ended = [(each.ending, each.why) for each in self.results if is_last]
         wrong = [f"ended {ending}: {why}" for ending, why in ended if ending is not self.scenario.ending]
-        self.cloud.clock.sleep(REST_S)
+        self._rest()
         for world, before in zip(self.worlds, self.before, strict=True):
             if self.scenario.ending is Ending.DONE:
                 wrong += self._why_not_done(world, before)
@@ -257,7 +262,7 @@ class Stage:
 
     def why_not_put_back(self, chapters: Sequence[int] | None = None) -> list[str]:
         """Return what is not as it was before the first command."""
-        self.cloud.clock.sleep(REST_S)
+        self._rest()
         wrong: list[str] = []
         for world, before in zip(self.worlds, self.before, strict=True):
             wrong += self._why_not_as_before(world, before)
@@ -270,6 +275,12 @@ class Stage:
             for chapter in self.chapters(world)[:count]
         ]
         return _differs("told", [ending] * len(told), told)
+
+    def _rest(self) -> None:
+        """Let the group finish what it began; what it does to itself then, such as to even out zones, is its own."""
+        fewest = self.operator.fewest_serving
+        self.cloud.clock.sleep(REST_S)
+        self.operator.fewest_serving = fewest
 
     def _why_not_done(self, world: World, before: Seen) -> list[str]:
         now, wanted, serves = self.see(world), FLEET + self.more, self.scenario.serves

@@ -174,14 +174,16 @@ def _told_on(stage: Stage) -> list[str]:
 
 
 def _again(stage: Stage) -> list[str]:
-    if any(stage.told()):
+    """Type the same command. What had turned back before it was stuck goes on turning back."""
+    if all(stage.told()):
         return finishes(stage)
+    turned = any(record.undo for record in stage.records())
     try:
         results = stage.perform()
     except Refusal as refusal:
         return [f"refused: {refusal}"]
-    if {each.ending for each in results} == {Ending.RESTORED}:  # it had turned back before it was stuck
-        return stage.why_not_put_back()
+    if turned and {each.ending for each in results} == {Ending.RESTORED}:
+        return stage.why_not_put_back([max(count, 1) for count in stage.told()])
     return stage.why_not_final()
 
 
