@@ -213,7 +213,7 @@ def stage(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | No
 
     if not holds(facts, goal.confirmations, agrees):
         return Wait("another look to agree that they are warm", facts.at, None, "look")
-    return Staged(f"{record.version} is warm on {counted(len(ids), 'instance')} beside {facts.group.name}")
+    return Staged(f"{record.version} is warm on {counted(_count_ready(side), 'instance')} beside {facts.group.name}")
 
 
 def late(side: Side, goal: Goal, record: Record, facts: Facts) -> Undo | None:
