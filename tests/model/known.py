@@ -28,10 +28,9 @@ CUT = (
 )
 
 KNOWN = (
-    Known("Done: the desired capacity is 3, only 2", 1, OPEN),
-    Known("Undone: the desired capacity is 3, only 2", 1, OPEN),
-    Known("Undone: the desired capacity is 4, only 2", 0, OPEN),
-    Known("demand: EnterStandby leaves 2 of 4", 1, OPEN),
+    Known("Done: the desired capacity", 1, OPEN),
+    Known("Undone: the desired capacity", 0, OPEN),
+    Known("demand: EnterStandby", 1, OPEN),
     Known("refused: EnterStandby is refused", 1, OPEN),
     Known("capacity:", 0, OPEN),
     Known("Undone: i-01 is still protected", 1, OPEN),
