@@ -75,7 +75,7 @@ def _verdict(outcomes: list[Outcome]) -> int:
     broken: dict[tuple[str, str | None], tuple[Outcome, Violation]] = {}
     for outcome in outcomes:
         for violation in outcome.violations:
-            kind = violation.kind, is_known(violation.rule, outcome.bound.faults)
+            kind = violation.kind, is_known(violation.rule, outcome.bound.faults, outcome.name)
             shortest = broken.get(kind)
             if shortest is None or len(violation.trace) < len(shortest[1].trace):
                 broken[kind] = outcome, violation
