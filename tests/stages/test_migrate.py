@@ -18,8 +18,8 @@ from tests.stages.project import Project, ended, read_until
 pytestmark = pytest.mark.docker
 
 GOOSE_LOCK = 4097083626
-CANARY = "canary/pass word%41"  # needs quoting everywhere, so that a half-quoted form would show too
-CANARY_IN_URL = "canary%2Fpass%20word%2541"
+CANARY = "tattletale/pass word%41"  # needs quoting everywhere, so that a half-quoted form would show too
+CANARY_IN_URL = "tattletale%2Fpass%20word%2541"
 UP = "-- +goose Up\n{}\n-- +goose Down\nSELECT 1;\n"
 ORDERS = UP.format("CREATE TABLE orders (id int);")
 
@@ -101,7 +101,7 @@ def configure(project: Project, **settings: object) -> None:
 
 
 def assert_no_secret(text: str) -> None:
-    for form in (CANARY, CANARY_IN_URL, "canary"):
+    for form in (CANARY, CANARY_IN_URL, "tattletale"):
         assert form not in text
 
 
@@ -242,7 +242,7 @@ def test_a_migration_that_was_numbered_too_low_is_refused_by_goose_and_told(proj
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda url: url.replace("canary", "wrong-canary"),
+        lambda url: url.replace("tattletale", "wrong-tattletale"),
         lambda url: url.replace(":5432", ":1"),
         lambda url: url.replace(":5432", ":port"),
         lambda url: url.replace("%20", " "),
