@@ -52,6 +52,7 @@ class Lock:
         self._writing = threading.Lock()
         self._ended = threading.Event()
         self._gone = False
+        self._missed = ""
         self._proved_s = self._clock.now_s()
         self._contact = Contact(ttl_s, self._proved_s)
         self._thread = threading.Thread(target=self._beat, name="headway-heartbeat", daemon=True)
@@ -74,6 +75,11 @@ class Lock:
             finally:
                 self._writing.release()
         return self._gone or self._is_overdue()
+
+    @property
+    def missed(self) -> str | None:
+        """Why no heartbeat got through, where that is all that is known; None where the lock is somebody else's."""
+        return None if self._gone else self._missed or "S3 was out of reach, or this machine asleep"
 
     def try_take(self, *, trusting: bool = True) -> Blocked | None:
         """Take it if it is free or its owner dead, and keep it by a heartbeat; else return who has it.
@@ -140,8 +146,9 @@ class Lock:
         sent_s = self._clock.now_s()
         try:
             kept = self._claim.renew(written(replace(self._owner, beat=now_text())))
-        except Exception:
+        except Exception as error:
             _log.debug("heartbeat missed; it is tried again", exc_info=True)
+            self._missed = " ".join(str(error).split())
             return
         if kept:
             self._proved_s = sent_s

@@ -262,6 +262,8 @@ class Loop:
 
     def _write(self, record: Record) -> Record:
         if self.lock is not None and self.lock.lost:
+            if missed := self.lock.missed:
+                raise SilenceError(f"the lock of {record.env} cannot be renewed: {missed}")
             raise NotRestored(f"another process took over the release of {record.env}; look with: fab status")
         try:
             written = self.journal.write(record)
