@@ -12,7 +12,7 @@ from ..plan.begin import begin, why_not_hooked, why_not_now, why_not_watched
 from ..plan.fleet import Facts
 from ..plan.freeze import read_windows, why_frozen
 from ..plan.ledger import COMMITTED
-from ..plan.outcome import Refusal, TooLate
+from ..plan.outcome import NotRestored, Refusal, TooLate
 from ..plan.past import last_released, why_bad
 from ..plan.release import Done, Ending, Goal, Kind, Record, Refuse, Wish
 from ..tools.s3 import Bucket
@@ -147,8 +147,14 @@ class Errand:
         """Write a record down before its loop begins.
 
         :raises Refusal: another process did so.
+        :raises NotRestored: S3 did not take it, or did not say so; nothing else was touched.
         """
-        if not self._journal.write(record):
+        try:
+            is_ours = self._journal.write(record)
+        except Exception as error:
+            why = " ".join(str(error).split())
+            raise NotRestored(f"the record cannot be written: {why}; the same command goes on") from error
+        if not is_ours:
             env = record.env
             raise Refusal(f"another process just began a release of {env}; look with: fab status --env={env}")
         return record
