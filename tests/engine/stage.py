@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fabfile.engine import lock
+from fabfile.engine import operate as operating
 from fabfile.engine.claim import Stopwatch
 from fabfile.engine.convoy import operate_all
 from fabfile.engine.journal import Journal
@@ -339,7 +340,7 @@ class Stage:
         patch.setattr(ownership, "lives", lives)
         # Their time is the cloud's. No heart beats by itself: a lock is renewed when its owner asks whether it is lost.
         clock = Stopwatch(lambda: self.cloud.clock.elapsed_s, self.cloud.clock.sleep)
-        patch.setattr(lock, "Stopwatch", lambda: clock)
+        patch.setattr(operating, "Stopwatch", lambda **_: clock)
         patch.setattr(lock.Lock, "_beat", lambda _: None)
         patch.setattr(s3, "time", SimpleNamespace(sleep=self.cloud.clock.sleep))
 

@@ -113,9 +113,7 @@ def strike_everywhere(scenario: Scenario, reach: Reach, *, once: bool) -> Branch
 def judge_once(stage: Stage, error: Error, failure: BaseException | None) -> list[str]:
     """Say what is wrong after a call has met an error once: nothing may come of it."""
     if failure is None:
-        stage.start_anew()
-        with suppress(Refusal):
-            stage.abort()  # a lock that could not be given back is taken over
+        _take_over(stage)
         return stage.why_not_final()
     # Before anything is touched a command may end with the error; then it can be typed again.
     if touched := why_touched(stage, failure, error):
@@ -130,6 +128,7 @@ def judge_for_ever(stage: Stage, error: Error, failure: BaseException | None) ->
     if failure is None:
         endings = {each.ending for each in stage.results}
         if endings == {stage.scenario.ending}:
+            _take_over(stage)
             return stage.why_not_final()
         if endings == {Ending.RESTORED}:
             wrong = [each.why for each in stage.results if not _is_named(error, each.why)]
@@ -160,6 +159,13 @@ def why_touched(stage: Stage, failure: BaseException, error: Error) -> list[str]
     if error.sort is Sort.LOST:  # it may have been written down before the answer was lost; it goes on from there
         return wrong
     return wrong + [f"{failure}, and left a record of {group}" for group in records]
+
+
+def _take_over(stage: Stage) -> None:
+    """Let the next command have a lock that could not be given back."""
+    stage.start_anew()
+    with suppress(Refusal):
+        stage.abort()
 
 
 def _told_on(stage: Stage) -> list[str]:
