@@ -126,7 +126,7 @@ def test_writes_what_it_learnt_and_expects_whom_it_started() -> None:
 def test_does_nothing_when_its_lock_is_somebody_elses() -> None:
     fake = Fake(WARM)
     with pytest.raises(NotRestored, match="another process took over"):
-        turns(loop(fake, lock=SimpleNamespace(lost=True)), record(), 1)
+        turns(loop(fake, lock=SimpleNamespace(lost=True, missed=None)), record(), 1)
     assert fake.diary == []
 
 
