@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -36,6 +36,7 @@ def test_options_go_after_those_that_are_there(dsn: str) -> None:
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
 def test_a_password_is_cut_out_in_every_form_it_may_stand_in(password: str) -> None:
+    assume(not set(password) & set("<>"))  # ours, to see where the hidden part ends
     words = make_conninfo(host="h", password=password)
     assert postgres.HIDDEN in postgres.redacted(f"at <{password}> it failed", words)
     assert postgres.redacted(f"<{words}>", words) == f"<{postgres.HIDDEN}>"
