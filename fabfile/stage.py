@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from invoke.context import Context
@@ -18,6 +18,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task, task
 
 from .plan.outcome import Failed
+from .plan.wording import one_line
 
 if TYPE_CHECKING:
     from .plan.settings import Settings
@@ -117,7 +118,7 @@ def _guarded(body: Callable[..., Any]) -> Callable[..., Any]:
             from .tools.aws import explain
 
             logging.getLogger(__name__).debug("task %s", body.__name__, exc_info=True)
-            said = explain(error) or f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+            said = explain(error) or f"{type(error).__name__}: {one_line(error) or 'no message'}"
             raise Failed(f"{body.__name__}: {said}") from error
 
     return run
@@ -130,15 +131,23 @@ def _stoppable() -> Iterator[None]:
     def stop(number: int, _frame: object) -> None:
         raise Stopped(number)
 
+    ours = [number for number in STOPPING if signal.getsignal(number) is signal.SIG_DFL]
+    with meeting(ours, stop):
+        yield
+
+
+@contextmanager
+def meeting(numbers: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Meet signals in our own way for a while; outside the main thread nobody sends us any."""
     in_main = threading.current_thread() is threading.main_thread()
-    ours = [number for number in STOPPING if in_main and signal.getsignal(number) is signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, stop)
+    before = {number: signal.getsignal(number) for number in numbers} if in_main else {}
+    for number in before:
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 def _complain(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .stage import STOPPING, Stopped
+from .stage import STOPPING, Stopped, meeting
 
 
 class Stopping:
@@ -58,17 +58,8 @@ def _write(text: str) -> None:
 
 @contextmanager
 def stopping_softly(say: Callable[[str], None] | None = None) -> Iterator[Stopping]:
-    """Meet the signals that stop us at safe points; outside the main thread nobody sends us any."""
+    """Meet the signals that stop us at safe points, those excepted that somebody has us ignore."""
     stopping = Stopping(say or _write)
-    if threading.current_thread() is not threading.main_thread():
+    ours = [number for number in (signal.SIGINT, *STOPPING) if signal.getsignal(number) is not signal.SIG_IGN]
+    with meeting(ours, stopping.heard):
         yield stopping
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *STOPPING)}
-    ours = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
-    for number in ours:
-        signal.signal(number, stopping.heard)
-    try:
-        yield stopping
-    finally:
-        for number, handler in ours.items():
-            signal.signal(number, handler)

@@ -131,7 +131,7 @@ class Traveller:
         """Remember which gate it stands at: what opens one for the others stays open."""
         decision = self.loop.decision if self.loop else None
         if isinstance(decision, Wait):
-            self.reached |= {gate for gate in Gate if decision.name == f"gate {gate.value}"}
+            self.reached |= {gate for gate in Gate if decision.name == gate.mark}
         record = self.loop.record if self.loop else None
         if record is not None and (record.attached or record.recalled):
             self.reached.add(Gate.CUTOVER)

@@ -11,12 +11,11 @@ from ..plan import forecast
 from ..plan.begin import begin
 from ..plan.fleet import Facts
 from ..plan.forecast import Forecast, Pace, Subject
-from ..plan.freeze import read_windows, why_frozen
 from ..plan.outcome import Refusal
-from ..plan.release import Done, Kind, Record, Refuse
+from ..plan.release import Done, Record, Refuse
 from .loop import FAR_POLL_S, FAR_S
 from .observe import Asker, Observer
-from .operate import Order, goal_of, is_in_the_way, journal_of, resumed, why_not_begin
+from .operate import Order, goal_of, is_in_the_way, journal_of, put_aside, resumed, why_frozen_for, why_not_begin
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
@@ -47,7 +46,7 @@ def foresee(
         resume = resumed(record, order)
         told = forecast.foresee(goal_of(settings, resume), resume, facts, pace)
         return replace(told, subject=_subject(settings, resume, abort=order.abort))
-    aside = replace(record, undo=f"{order.version} takes its place", staged=False)
+    aside = put_aside(record, order)
     first = forecast.foresee(goal_of(settings, aside), aside, facts, pace)
     return _joined(first, _new(settings, order, image_id, first.after or facts, pace))
 
@@ -57,8 +56,7 @@ def _new(settings: Settings, order: Order, image_id: str | None, facts: Facts, p
     env = settings.env or ""
     if order.abort:
         raise Refusal(f"no release in progress in {env}: nothing to put back")
-    asked = replace(order, wish=replace(order.wish, override=order.wish.override or "only a plan"))
-    if reason := why_not_begin(settings, asked, journal_of(settings), facts):
+    if reason := why_not_begin(settings, order, journal_of(settings), facts):
         raise Refusal(reason)
     begun = begin(order.kind, order.version, facts, release_id="(new)", env=env, who="", wish=order.wish)
     if isinstance(begun, Refuse):
@@ -69,9 +67,7 @@ def _new(settings: Settings, order: Order, image_id: str | None, facts: Facts, p
         return Forecast((), alive, 0, begun, now=alive, subject=subject)
     record = replace(begun, image_id=image_id)
     told = forecast.foresee(goal_of(settings, record), record, facts, pace)
-    frozen = None
-    if order.kind is Kind.RELEASE and order.wish.override is None:
-        frozen = why_frozen(read_windows(settings.release.freeze), order.wish.at or facts.at)
+    frozen = why_frozen_for(settings, order, facts)
     warnings = (*([frozen] if frozen else []), *told.warnings)
     return replace(told, warnings=warnings, subject=_subject(settings, record))
 

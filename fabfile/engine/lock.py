@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ..plan.outcome import Refusal
+from ..plan.wording import one_line
 from ..tools import ownership
 from ..tools.s3 import Bucket
 from .claim import SLACK_S, Claim, Stopwatch, now_text
@@ -148,7 +149,7 @@ class Lock:
             kept = self._claim.renew(written(replace(self._owner, beat=now_text())))
         except Exception as error:
             _log.debug("heartbeat missed; it is tried again", exc_info=True)
-            self._missed = " ".join(str(error).split())
+            self._missed = one_line(error)
             return
         if kept:
             self._proved_s = sent_s

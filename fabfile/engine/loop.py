@@ -34,6 +34,7 @@ from ..plan.release import (
     Wait,
 )
 from ..plan.sides import is_committed
+from ..plan.wording import one_line
 from .act import Hands
 from .journal import Journal
 from .mishap import Mishap, judge
@@ -202,7 +203,7 @@ class Loop:
         except Exit:
             raise
         except Exception as error:
-            raise SilenceError(f"AWS cannot be read: {_one_line(error)}") from error
+            raise SilenceError(f"AWS cannot be read: {one_line(error)}") from error
 
     def _act(self, act: Act, record: Record, facts: Facts) -> tuple[Record, float]:
         """Do what was decided; returns the record, and the seconds to let pass."""
@@ -223,7 +224,7 @@ class Loop:
 
     def _fail(self, act: Act, record: Record, facts: Facts, error: Exception) -> Record:
         """Decide anew after a failed call: facts may say that it worked, or that another is right now."""
-        reason, mishap = _one_line(error), judge(error)
+        reason, mishap = one_line(error), judge(error)
         if mishap in (Mishap.BUSY, Mishap.CONTRADICTION) and self._busy < MAX_BUSY:
             self._busy += 1
             self.screen.failed(act, reason, record.failures)
@@ -268,7 +269,7 @@ class Loop:
         try:
             written = self.journal.write(record)
         except Exception as error:
-            raise SilenceError(f"the record cannot be written: {_one_line(error)}") from error
+            raise SilenceError(f"the record cannot be written: {one_line(error)}") from error
         if not written:
             raise NotRestored(f"another process goes on with the release of {record.env}; look with: fab status")
         self.record = record
@@ -291,7 +292,7 @@ class Loop:
         try:
             self.journal.close(record, ending, why, self.clock.now(), reason=reason, link=self.company.link)
         except Exception as error:
-            raise SilenceError(f"{why}; but history cannot be written: {_one_line(error)}") from error
+            raise SilenceError(f"{why}; but history cannot be written: {one_line(error)}") from error
         return Result(ending, why, record, facts)
 
 
@@ -307,10 +308,6 @@ def _doing(decision: Decision) -> str:
     if isinstance(decision, Wait):
         return f"while it waited for {decision.what}"
     return f"before the next step ({type(decision).__name__})"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def real_clock() -> Clock:

@@ -15,6 +15,7 @@ from ..plan.ledger import COMMITTED
 from ..plan.outcome import NotRestored, Refusal, TooLate
 from ..plan.past import last_released, why_bad
 from ..plan.release import Done, Ending, Goal, Kind, Record, Refuse, Wish
+from ..plan.wording import one_line
 from ..tools.s3 import Bucket
 from .act import Hands, Works
 from .claim import Stopwatch
@@ -128,7 +129,7 @@ class Errand:
             self._journal.sweep()
         if record is None or not is_in_the_way(record, self._order):
             return
-        aside = replace(record, undo=f"{self._order.version} takes its place", staged=False)
+        aside = put_aside(record, self._order)
         self._journal.write(aside)
         result = self.loop(aside, Company(stop=self._means.stop)).run(aside)
         if result.ending is not Ending.RESTORED:
@@ -152,8 +153,7 @@ class Errand:
         try:
             is_ours = self._journal.write(record)
         except Exception as error:
-            why = " ".join(str(error).split())
-            raise NotRestored(f"the record cannot be written: {why}; the same command goes on") from error
+            raise NotRestored(f"the record cannot be written: {one_line(error)}; the same command goes on") from error
         if not is_ours:
             env = record.env
             raise Refusal(f"another process just began a release of {env}; look with: fab status --env={env}")
@@ -167,7 +167,8 @@ class Errand:
         if order.abort:
             raise Refusal(f"no release in progress in {self._settings.env}: nothing to put back")
         facts = self._observer.look()
-        if reason := why_not_begin(self._settings, order, self._journal, facts):
+        reason = why_not_begin(self._settings, order, self._journal, facts)
+        if reason := reason or why_frozen_for(self._settings, order, facts):
             raise Refusal(reason)
         begun = begin(
             order.kind,
@@ -211,17 +212,22 @@ class Errand:
 
 
 def why_not_begin(settings: Settings, order: Order, journal: Journal, facts: Facts) -> str | None:
-    """Return why a new order is refused before anything is touched, or None. A way back is never frozen."""
+    """Return why a new order is refused before anything is touched, or None. For a freeze: :func:`why_frozen_for`."""
     release = settings.release
     if release.launch_hooks == "refuse" and (reason := why_not_hooked(facts)):
         return reason
     if reason := why_not_now(order.wish, facts) or why_not_watched(release.alarms, facts):
         return reason
-    if order.kind is Kind.ROLLBACK:
-        return None if order.bad else why_bad(journal.history(), order.version)
-    if order.wish.override is not None:
+    if order.kind is Kind.ROLLBACK and not order.bad:
+        return why_bad(journal.history(), order.version)
+    return None
+
+
+def why_frozen_for(settings: Settings, order: Order, facts: Facts) -> str | None:
+    """Return why an order's moment lies in a freeze window, or None. A way back is never frozen."""
+    if order.kind is Kind.ROLLBACK or order.wish.override is not None:
         return None
-    return why_frozen(read_windows(release.freeze), order.wish.at or facts.at)
+    return why_frozen(read_windows(settings.release.freeze), order.wish.at or facts.at)
 
 
 def goal_of(settings: Settings, record: Record) -> Goal:
@@ -297,6 +303,11 @@ def is_in_the_way(record: Record, order: Order) -> bool:
     """Whether a staged fleet of another version has to be put back before an order can be carried out."""
     another = (record.version, record.kind) != (order.version, order.kind)
     return record.staged and another and not order.abort and record.undo is None
+
+
+def put_aside(record: Record, order: Order) -> Record:
+    """Turn a staged fleet's record round, to make way for an order of another version."""
+    return replace(record, undo=f"{order.version} takes its place", staged=False)
 
 
 def why_unfinished(record: Record) -> str:

@@ -149,6 +149,11 @@ class Gate(Enum):
     CUTOVER = "cutover"
     COMMIT = "commit"
 
+    @property
+    def mark(self) -> str:
+        """How a wait at this gate is named."""
+        return f"gate {self.value}"
+
 
 @dataclass(frozen=True)
 class Alarm:

@@ -57,7 +57,7 @@ def note(wait: Wait, record: Record, facts: Facts) -> Record:
     if record.mark(wait.mark) is not None:
         return record
     watched = record.watched
-    if wait.name in ("canary", "soak", f"gate {Gate.COMMIT.value}") and record.undo is None:
+    if wait.name in ("canary", "soak", Gate.COMMIT.mark) and record.undo is None:
         watched = _joined(watched, _serving_new(record, facts))
     return replace(record, marks=(*record.marks, (wait.mark, wait.since)), watched=watched)
 

@@ -173,5 +173,5 @@ def soak(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | Non
     if goal.soak_s and side.leave and facts.at < wake:
         return Wait(f"the new fleet to serve for {goal.soak_s:g} s", since, None, "soak", wake=wake)
     if shut := facts.shut.get(Gate.COMMIT):
-        return Wait(shut, facts.at, None, f"gate {Gate.COMMIT.value}")
+        return Wait(shut, facts.at, None, Gate.COMMIT.mark)
     return None

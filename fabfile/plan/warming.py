@@ -40,10 +40,10 @@ def launch(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | N
     """Bring the staying fleet to the number that is needed: from Standby, or by starting instances."""
     if is_settled(side, record):
         return None
-    missing = count_missing(side, record, facts)
-    if missing < 0:
-        return _trim(side, goal, record, facts)
-    missing = min(missing, _allowed(side, goal, record, facts))
+    lacking = count_missing(side, record, facts)
+    if lacking < 0:
+        return _trim(side, goal, record, facts, -lacking)
+    missing = min(lacking, _allowed(side, goal, record, facts))
     rested = _rested(side)
     if rested and missing > 0 and not _is_held(side, goal, record, facts):
         back = ExitStandby(tuple(i.id for i in rested[: min(missing, IDS_A_CALL)]))
@@ -54,18 +54,24 @@ def launch(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | N
     return (
         _coming(side, goal, record, facts)
         or _early(side, goal, record, facts)
-        or _add(side, goal, record, facts, missing)
+        or _unsure(side, goal, record, facts, lacking)
+        or _add(side, record, facts, missing)
     )
 
 
-def _add(side: Side, goal: Goal, record: Record, facts: Facts, missing: int) -> Decision:
-    """Start so many instances, once so many looks agree that any are missing, and unless they keep dying."""
+def _unsure(side: Side, goal: Goal, record: Record, facts: Facts, lacking: int) -> Wait | None:
+    """Wait until so many looks in a row agree on what the fleet lacks."""
 
     def agrees(look: Facts) -> bool:
-        return count_missing(_same_side(side, record, look), record, look) == count_missing(side, record, facts)
+        return count_missing(_same_side(side, record, look), record, look) == lacking
 
     if not holds(facts, goal.confirmations, agrees):
         return Wait("another look to agree on what is missing", facts.at, None, "look")
+    return None
+
+
+def _add(side: Side, record: Record, facts: Facts, missing: int) -> Decision:
+    """Start so many instances, unless they keep dying."""
     if len(record.launched) > LAUNCHES_EACH * (missing + len(side.active)):
         sick = [i for i in side.active if i.in_group and not facts.healthy_everywhere(i.id)]
         why = f": {why_unhealthy(sick[0], facts)}" if sick else ""
@@ -77,10 +83,10 @@ def _same_side(side: Side, record: Record, look: Facts) -> Side:
     return new_side(record, look) if side.forward else old_side(record, look)
 
 
-def _trim(side: Side, goal: Goal, record: Record, facts: Facts) -> Act | Wait | None:
+def _trim(side: Side, goal: Goal, record: Record, facts: Facts, surplus: int) -> Act | Wait | None:
     """Terminate what was started twice and never served, such as after an answer that came from yesterday's world."""
     spare = [i for i in side.outside if i.id not in record.attached]
-    spare = spare[count_missing(side, record, facts) :]
+    spare = spare[-surplus:]
     if not spare:
         return None
     ids = {i.id for i in spare}
@@ -96,14 +102,14 @@ def _trim(side: Side, goal: Goal, record: Record, facts: Facts) -> Act | Wait | 
 
 def _allowed(side: Side, goal: Goal, record: Record, facts: Facts) -> int:
     """Return how many more may be started now: the canary comes alone, and a batch not before the one before it."""
+    allowed = needed = demand(record, facts)
     if not side.forward:
-        return demand(record, facts)
-    allowed = demand(record, facts)
+        return allowed
     if goal.at is None and not goal.stage and not traffic.is_proven(side, goal, record, facts):
         allowed = goal.canary - len(side.active)
     if goal.batch is not None:
         serving = sum(i.lifecycle in (Lifecycle.IN_SERVICE, Lifecycle.PENDING) for i in side.leave)
-        allowed = min(allowed, demand(record, facts) + goal.batch - len(side.active) - serving)
+        allowed = min(allowed, needed + goal.batch - len(side.active) - serving)
     return allowed
 
 
@@ -228,7 +234,7 @@ def late(side: Side, goal: Goal, record: Record, facts: Facts) -> Undo | None:
             f"only {ready} of {record.wanted} new instances were ready at {_said(goal.at)}: {why}",
             tuple(i.id for i in cold),
         )
-    waited = record.mark(f"gate {Gate.CUTOVER.value}") is not None or Gate.CUTOVER in facts.shut
+    waited = record.mark(Gate.CUTOVER.mark) is not None or Gate.CUTOVER in facts.shut
     if not waited and facts.at > goal.at + timedelta(seconds=LATE_S):
         return Undo(f"{_said(goal.at)} went by {(facts.at - goal.at).total_seconds():.0f} s ago: too late to cut over")
     return None
@@ -254,7 +260,7 @@ def gate(side: Side, record: Record, facts: Facts) -> Wait | None:
     shut = facts.shut.get(Gate.CUTOVER)
     if not shut or not side.forward or _has_begun(side, record):
         return None
-    return Wait(shut, facts.at, None, f"gate {Gate.CUTOVER.value}")
+    return Wait(shut, facts.at, None, Gate.CUTOVER.mark)
 
 
 def _early(side: Side, goal: Goal, record: Record, facts: Facts) -> Wait | None:

@@ -94,12 +94,12 @@ _WARMING = lies(
     "fabfile.plan.warming",
     ("tests/plan/test_warming.py",),
     ("starts instances past the point of no return", "if is_settled(side, record):", "if False:"),
-    ("keeps what was started twice", "    if missing < 0:", "    if False:"),
+    ("keeps what was started twice", "    if lacking < 0:", "    if False:"),
     ("terminates as surplus what it attached", " if i.id not in record.attached]", "]"),
     (
         "terminates one too many",
-        "spare[count_missing(side, record, facts) :]",
-        "spare[count_missing(side, record, facts) - 1 :]",
+        "spare[-surplus:]",
+        "spare[-surplus - 1 :]",
     ),
     (
         "terminates surplus on a single look",
@@ -113,7 +113,7 @@ _WARMING = lies(
     ),
     (
         "launches on what a single look lacks",
-        "return count_missing(_same_side(side, record, look), record, look) == count_missing(side, record, facts)",
+        "return count_missing(_same_side(side, record, look), record, look) == lacking",
         "return True",
     ),
     (
