@@ -43,6 +43,27 @@ class VirtualClock:
         self.elapsed_s = 0.0
         self.on_step: Callable[[], None] = lambda: None
 
+    def at_each_step(self, happens: Callable[[], None]) -> None:
+        """Let something happen after each step, beside all that happens then already."""
+        before = self.on_step
+
+        def both() -> None:
+            before()
+            happens()
+
+        self.on_step = both
+
+    def when(self, condition: Callable[[], bool], happens: Callable[[], None]) -> None:
+        """Let something happen once, after the first step at which a condition holds."""
+        pending = [True]
+
+        def watch() -> None:
+            if pending and condition():
+                pending.clear()
+                happens()
+
+        self.at_each_step(watch)
+
     def now(self) -> datetime:
         """Time of day, in UTC."""
         return datetime.fromtimestamp(self._start_s + self.elapsed_s, UTC)

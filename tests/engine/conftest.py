@@ -67,18 +67,26 @@ class Operator:
             **release,
         }
         cloud.client("s3").create_bucket(Bucket="state")
-        step = cloud.clock.on_step
 
         def watch() -> None:
-            step()
             self.fewest_serving = min(self.fewest_serving, self.serving())
 
-        cloud.clock.on_step = watch
+        cloud.clock.at_each_step(watch)
 
     @property
     def settings(self) -> Settings:
         raw = {"name": "shop", "release": self.release_settings, "envs": {"prod": {}}}
         return read_settings(raw, "prod")
+
+    def stop_after(self, looks: int) -> None:
+        """Ask releases to stop once they have looked so many times."""
+        left = [looks]
+
+        def stop() -> bool:
+            left[0] -= 1
+            return left[0] < 0
+
+        self.stop = stop
 
     def serving(self) -> int:
         """Count the instances that new requests reach in the load balancer that reaches fewest."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fabfile.plan.release import Ending, Kind, Wish
 
 from .stage import FLEET, REST_S, Command, Scenario, Stage
+from .stories import alarm
 
 ALARM = "shop-errors"
 
@@ -31,21 +32,9 @@ def _turns_sick(stage: Stage) -> None:
 
 
 def _alarm(stage: Stage) -> None:
-    client = stage.cloud.client("cloudwatch")
-    client.put_metric_alarm(
-        AlarmName=ALARM,
-        Namespace="shop",
-        MetricName="errors",
-        Statistic="Sum",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=1,
-        ComparisonOperator="GreaterThanThreshold",
-    )
-    client.set_alarm_state(AlarmName=ALARM, StateValue="OK", StateReason="no errors")
+    alarm(stage.cloud, ALARM, "OK", "no errors")
     stage.when(
-        lambda: len(stage.world.members("Standby")) == FLEET,
-        lambda: client.set_alarm_state(AlarmName=ALARM, StateValue="ALARM", StateReason="5 errors"),
+        lambda: len(stage.world.members("Standby")) == FLEET, lambda: alarm(stage.cloud, ALARM, "ALARM", "5 errors")
     )
 
 

@@ -129,14 +129,12 @@ class Stage:
         self.chapters_before = [len(self.chapters(world)) for world in self.worlds]
         self.at = [self._moment(command) for command in scenario.commands]
         self.began_s = cloud.clock.elapsed_s
-        step = cloud.clock.on_step
 
         def watch() -> None:
-            step()
             if cloud.clock.elapsed_s - self.began_s > LONGEST_S:
                 raise Endless
 
-        cloud.clock.on_step = watch
+        cloud.clock.at_each_step(watch)
 
     def image(self, version: str, **behaviour: Any) -> None:
         """Publish a version whose machines behave so."""
@@ -144,15 +142,7 @@ class Stage:
 
     def when(self, condition: Callable[[], bool], happens: Callable[[], None]) -> None:
         """Let something happen once, at the first moment at which a condition holds."""
-        step, pending = self.cloud.clock.on_step, [True]
-
-        def watch() -> None:
-            step()
-            if pending and condition():
-                pending.clear()
-                happens()
-
-        self.cloud.clock.on_step = watch
+        self.cloud.clock.when(condition, happens)
 
     def perform(self) -> list[Result]:
         """Type the commands, from the one on that is due, or the last again; returns the results of the last."""

@@ -14,6 +14,7 @@ from fabfile.engine.loop import Result
 from fabfile.engine.operate import Means, Order, journal_of, operate, state_of
 from fabfile.engine.witness import Witness, in_turn
 from fabfile.localcloud.models import Behaviour
+from fabfile.localcloud.simulated import SimulatedCloud
 from fabfile.plan.past import Chapter
 from fabfile.plan.release import Ending, Kind, Wish
 
@@ -136,13 +137,7 @@ def meanwhile(
 
 def at_each_step(operator: Operator, happens: Callable[[], None]) -> None:
     """Let something happen whenever time has passed."""
-    step = operator.cloud.clock.on_step
-
-    def watch() -> None:
-        step()
-        happens()
-
-    operator.cloud.clock.on_step = watch
+    operator.cloud.clock.at_each_step(happens)
 
 
 def watch_leaving(operator: Operator) -> set[str]:
@@ -154,14 +149,7 @@ def watch_leaving(operator: Operator) -> set[str]:
 
 def when(operator: Operator, condition: Callable[[], bool], happens: Callable[[], None]) -> None:
     """Let something happen once, at the first moment at which a condition holds."""
-    pending = [True]
-
-    def watch() -> None:
-        if pending and condition():
-            pending.clear()
-            happens()
-
-    at_each_step(operator, watch)
+    operator.cloud.clock.when(condition, happens)
 
 
 def change_group(operator: Operator, **changes: Any) -> None:
@@ -179,6 +167,22 @@ def scale(operator: Operator, desired: int, **sizes: int) -> None:
 def add_image(operator: Operator, version: str, **behaviour: Any) -> str:
     """Publish a version whose machines behave so."""
     return operator.world.image(version, Behaviour(version=version, **behaviour), OURS)
+
+
+def alarm(cloud: SimulatedCloud, name: str, state: str, reason: str = "1 datapoint was over the threshold") -> None:
+    """Have a CloudWatch alarm that is in a state, for a reason."""
+    client = cloud.client("cloudwatch")
+    client.put_metric_alarm(
+        AlarmName=name,
+        Namespace="shop",
+        MetricName="errors",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+    client.set_alarm_state(AlarmName=name, StateValue=state, StateReason=reason)
 
 
 def versions(operator: Operator, state: str | None = "InService") -> dict[str, int]:

@@ -29,15 +29,13 @@ class Convoy:
         ]
         operator.release_settings["groups"] = {"east": {"group": "shop-prod"}, "west": {"group": "shop-west"}}
         self.seen: list[tuple[frozenset[str], ...]] = []
-        step = operator.cloud.clock.on_step
 
         def watch() -> None:
-            step()
             now = tuple(frozenset(self.served(world)) for world in self.worlds)
             if not self.seen or self.seen[-1] != now:
                 self.seen.append(now)
 
-        operator.cloud.clock.on_step = watch
+        operator.cloud.clock.at_each_step(watch)
 
     def served(self, world: World) -> set[str]:
         balancers, hosts = self.operator.cloud.balancers, self.operator.cloud.hosts
@@ -97,16 +95,14 @@ def test_puts_all_back_if_one_fails(convoy: Convoy, together: bool) -> None:
 def test_keeps_the_old_instances_of_one_until_the_others_serve(convoy: Convoy) -> None:
     """The east is through with all of it when the west turns out to be sick: it has to be able to go back."""
     cloud, (east, west) = convoy.operator.cloud, convoy.worlds
-    step = cloud.clock.on_step
     old = sorted(east.members())
 
     def sicken() -> None:
-        step()
         for each in west.members(None):
             if cloud.hosts.version(each) == "2.0.0":
                 cloud.hosts.script(each, sick_s=0)
 
-    cloud.clock.on_step = sicken
+    cloud.clock.at_each_step(sicken)
     assert endings(convoy.release("2.0.0")) == [Ending.RESTORED, Ending.RESTORED]
     assert (frozenset({"2.0.0"}), frozenset({"1.0.0"})) in convoy.seen
     assert sorted(east.members()) == old
@@ -126,13 +122,7 @@ def test_touches_none_when_one_is_refused(convoy: Convoy) -> None:
 
 @pytest.mark.parametrize("looks", [3, 10, 20, 30, 40])
 def test_goes_on_in_all_groups_after_a_stop(convoy: Convoy, looks: int) -> None:
-    left = [looks]
-
-    def stop() -> bool:
-        left[0] -= 1
-        return left[0] < 0
-
-    convoy.operator.stop = stop
+    convoy.operator.stop_after(looks)
     assert Ending.STOPPED in endings(convoy.release("2.0.0"))
     convoy.operator.stop = lambda: False
     assert endings(convoy.release("2.0.0")) == [Ending.DONE, Ending.DONE]
@@ -143,13 +133,7 @@ def test_goes_on_in_all_groups_after_a_stop(convoy: Convoy, looks: int) -> None:
 @pytest.mark.parametrize("looks", [3, 10, 20, 30])
 def test_puts_all_groups_back_on_request(convoy: Convoy, looks: int) -> None:
     old = [sorted(world.members()) for world in convoy.worlds]
-    left = [looks]
-
-    def stop() -> bool:
-        left[0] -= 1
-        return left[0] < 0
-
-    convoy.operator.stop = stop
+    convoy.operator.stop_after(looks)
     convoy.release("2.0.0")
     convoy.operator.stop = lambda: False
     assert set(endings(convoy.release("", abort=True))) == {Ending.RESTORED}

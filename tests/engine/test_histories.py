@@ -98,10 +98,8 @@ class Story(RuleBasedStateMachine):
         self.due: list[tuple[float, Callable[[], None]]] = []
         self.deadline_s = 0.0
         self.told: list[str] = []
-        step = self.cloud.clock.on_step
 
         def watch() -> None:
-            step()
             now_s = self.cloud.clock.elapsed_s
             if self.deadline_s and now_s > self.deadline_s:
                 raise Endless(self.told)
@@ -110,7 +108,7 @@ class Story(RuleBasedStateMachine):
                 with suppress(ClientError):  # what goes wrong goes wrong for them as well
                     happens()
 
-        self.cloud.clock.on_step = watch
+        self.cloud.clock.at_each_step(watch)
 
     def later(self, in_s: int, happens: Callable[[], None]) -> None:
         self.due.append((self.cloud.clock.elapsed_s + in_s, happens))

@@ -121,14 +121,12 @@ def test_comes_back_in_seconds_when_the_new_fleet_turns_sick_while_the_old_one_d
     at(monkeypatch, "EnterStandby", lambda: sicken(operator, "2.0.0"))
     began_s = operator.cloud.clock.elapsed_s
     down: list[float] = []
-    step = operator.cloud.clock.on_step
 
     def watch() -> None:
-        step()
         if operator.serving() == 0:
             down.append(operator.cloud.clock.elapsed_s)
 
-    operator.cloud.clock.on_step = watch
+    operator.cloud.clock.at_each_step(watch)
     result = operator.release("2.0.0")
     assert result.ending is Ending.RESTORED
     assert operator.carried() == {"1.0.0"}

@@ -95,14 +95,9 @@ def test_asks_for_yes_before_it_goes_back_to_a_version_known_as_bad(operator: Op
 def test_goes_back_at_a_moment_with_the_warm_fleet(kept: Operator) -> None:
     at = kept.cloud.clock.now() + timedelta(minutes=3)
     seen: list[float] = []
-    step = kept.cloud.clock.on_step
-
-    def watch() -> None:
-        step()
-        if not seen and "1.0.0" in kept.carried():
-            seen.append((kept.cloud.clock.now() - at).total_seconds())
-
-    kept.cloud.clock.on_step = watch
+    kept.cloud.clock.when(
+        lambda: "1.0.0" in kept.carried(), lambda: seen.append((kept.cloud.clock.now() - at).total_seconds())
+    )
     assert kept.release("1.0.0", Kind.ROLLBACK, at=at).ending is Ending.DONE
     assert seen[0] >= 0
     assert "LaunchInstances" not in kept.screen.acts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from fabfile.plan.outcome import Refusal
 from fabfile.plan.release import Ending, Kind
 
 from .conftest import Operator
+from .stories import alarm, at_each_step, versions, when
 
 OURS = {"headway:project": "shop"}
 
@@ -25,52 +25,9 @@ def is_as_before(operator: Operator, old: list[str]) -> bool:
     return clean and sorted(operator.world.members(None)) == old and operator.carried() == {"1.0.0"}
 
 
-def versions(operator: Operator) -> dict[str, int]:
-    """Count the members in service by version."""
-    found: dict[str, int] = {}
-    for instance_id in operator.world.members():
-        version = operator.cloud.hosts.version(instance_id)
-        found[version] = found.get(version, 0) + 1
-    return found
-
-
-def alarm(operator: Operator, name: str, state: str, reason: str = "1 datapoint was over the threshold") -> None:
-    client = operator.cloud.client("cloudwatch")
-    client.put_metric_alarm(
-        AlarmName=name,
-        Namespace="shop",
-        MetricName="errors",
-        Statistic="Sum",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=1,
-        ComparisonOperator="GreaterThanThreshold",
-    )
-    client.set_alarm_state(AlarmName=name, StateValue=state, StateReason=reason)
-
-
-def when(operator: Operator, condition: Any, happens: Any) -> None:
-    """Let something happen once, at the first moment at which a condition holds."""
-    step, pending = operator.cloud.clock.on_step, [True]
-
-    def watch() -> None:
-        step()
-        if pending and condition():
-            pending.clear()
-            happens()
-
-    operator.cloud.clock.on_step = watch
-
-
 def test_serves_with_the_canary_alone_as_long_as_it_was_asked_to(operator: Operator) -> None:
     seen: list[tuple[dict[str, int], float]] = []
-    step = operator.cloud.clock.on_step
-
-    def watch() -> None:
-        step()
-        seen.append((versions(operator), operator.cloud.clock.elapsed_s))
-
-    operator.cloud.clock.on_step = watch
+    at_each_step(operator, lambda: seen.append((versions(operator), operator.cloud.clock.elapsed_s)))
     assert operator.release("2.0.0", canary=1, canary_s=300).ending is Ending.DONE
     alone = [at for count, at in seen if count == {"1.0.0": 3, "2.0.0": 1}]
     assert alone[-1] - alone[0] >= 300
@@ -92,9 +49,13 @@ def test_starts_no_more_than_the_canary_before_it_has_proven_itself(operator: Op
 
 def test_puts_the_old_fleet_back_when_an_alarm_sounds_during_the_canary(operator: Operator) -> None:
     operator.release_settings["alarms"] = ["shop-errors"]
-    alarm(operator, "shop-errors", "OK")
+    alarm(operator.cloud, "shop-errors", "OK")
     old = sorted(operator.world.members())
-    when(operator, lambda: "2.0.0" in versions(operator), lambda: alarm(operator, "shop-errors", "ALARM", "5 errors"))
+    when(
+        operator,
+        lambda: "2.0.0" in versions(operator),
+        lambda: alarm(operator.cloud, "shop-errors", "ALARM", "5 errors"),
+    )
     result = operator.release("2.0.0", canary=1, canary_s=300)
     assert result.ending is Ending.RESTORED
     assert result.why == "alarm shop-errors sounds: 5 errors"
@@ -103,9 +64,13 @@ def test_puts_the_old_fleet_back_when_an_alarm_sounds_during_the_canary(operator
 
 def test_puts_the_old_fleet_back_when_an_alarm_sounds_during_the_soak(operator: Operator) -> None:
     operator.release_settings["alarms"] = ["shop-errors"]
-    alarm(operator, "shop-errors", "INSUFFICIENT_DATA")
+    alarm(operator.cloud, "shop-errors", "INSUFFICIENT_DATA")
     old = sorted(operator.world.members())
-    when(operator, lambda: len(operator.world.members("Standby")) == 3, lambda: alarm(operator, "shop-errors", "ALARM"))
+    when(
+        operator,
+        lambda: len(operator.world.members("Standby")) == 3,
+        lambda: alarm(operator.cloud, "shop-errors", "ALARM"),
+    )
     assert operator.release("2.0.0", soak_s=600).ending is Ending.RESTORED
     assert is_as_before(operator, old)
     assert operator.fewest_serving >= 3
@@ -113,7 +78,7 @@ def test_puts_the_old_fleet_back_when_an_alarm_sounds_during_the_soak(operator: 
 
 def test_goes_by_an_alarm_that_sounded_before_it_began(operator: Operator) -> None:
     operator.release_settings["alarms"] = ["shop-errors"]
-    alarm(operator, "shop-errors", "ALARM")
+    alarm(operator.cloud, "shop-errors", "ALARM")
     assert operator.release("2.0.0", soak_s=30).ending is Ending.DONE
 
 
@@ -126,14 +91,12 @@ def test_refuses_an_alarm_that_does_not_exist(operator: Operator) -> None:
 
 def test_replaces_in_batches_and_never_runs_more_than_one_batch_beyond_the_fleet(operator: Operator) -> None:
     most = 0
-    step = operator.cloud.clock.on_step
 
     def watch() -> None:
         nonlocal most
-        step()
         most = max(most, len(operator.world.members()))
 
-    operator.cloud.clock.on_step = watch
+    at_each_step(operator, watch)
     assert operator.release("2.0.0", batch=1).ending is Ending.DONE
     assert operator.carried() == {"2.0.0"}
     assert most == 4
@@ -255,13 +218,7 @@ def test_replaces_a_staged_instance_that_died_meanwhile(operator: Operator) -> N
 
 @pytest.mark.parametrize("looks", [1, 4, 8, 12, 16, 20, 24])
 def test_stops_softly_wherever_it_is_and_goes_on_by_the_same_command(operator: Operator, looks: int) -> None:
-    left = [looks]
-
-    def stop() -> bool:
-        left[0] -= 1
-        return left[0] < 0
-
-    operator.stop = stop
+    operator.stop_after(looks)
     result = operator.release("2.0.0")
     assert result.ending in (Ending.STOPPED, Ending.DONE)
     operator.stop = lambda: False
