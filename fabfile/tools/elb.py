@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..plan.fleet import Balancer, Health, Registration
 from .aws import client
@@ -19,8 +19,9 @@ _TARGET_STATES = {
     "unhealthy.draining": Health.DRAINING,
     "draining": Health.DRAINING,
     "unused": Health.UNUSED,
-    "unavailable": Health.HEALTHY,  # health checks are turned off: the target gets traffic
 }
+# "unavailable" for any other reason: the load balancer itself cannot tell.
+_NOT_CHECKED = "Target.HealthCheckDisabled"
 # A classic load balancer says InService of an instance that it is still draining
 # (https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/config-conn-drain.html).
 _CLASSIC_DRAINING = "deregistration currently in progress"
@@ -38,14 +39,22 @@ def _read_target_group(settings: Settings, arn: str) -> Balancer:
     answer = client("elbv2", settings).describe_target_health(TargetGroupArn=arn)
     registrations: dict[str, Registration] = {}
     for raw in answer["TargetHealthDescriptions"]:
-        health = raw["TargetHealth"]
-        registrations[raw["Target"]["Id"]] = Registration(
-            _TARGET_STATES.get(health["State"], Health.UNHEALTHY),
-            health.get("Reason", ""),
-            health.get("Description", ""),
-        )
+        registrations[raw["Target"]["Id"]] = _read_target(raw["TargetHealth"])
     # arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID
     return Balancer(arn.split("/")[1], "target group", registrations)
+
+
+def _read_target(raw: Mapping[str, Any]) -> Registration:
+    """Read the health of one target; one that is not checked gets traffic.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html
+    """
+    reason = raw.get("Reason", "")
+    if raw["State"] == "unavailable":
+        health = Health.HEALTHY if reason == _NOT_CHECKED else Health.INITIAL
+    else:
+        health = _TARGET_STATES.get(raw["State"], Health.UNHEALTHY)
+    return Registration(health, reason, raw.get("Description", ""))
 
 
 def _read_classic(settings: Settings, name: str) -> Balancer:

@@ -1,0 +1,69 @@
+"""What load balancers answer, read as what a release may rely on. The answers are held to the API's own shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from fabfile.plan.fleet import Health, Registration
+from fabfile.plan.settings import Settings
+from fabfile.tools import elb
+
+ARN = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/web/0123456789abcdef"
+
+
+class Answers:
+    """A client of the real service model that answers what it is told to, in that order."""
+
+    def __init__(self) -> None:
+        self.client: Any = boto3.client(
+            "elbv2", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none"
+        )
+        self._stubber = Stubber(self.client)
+        self._stubber.activate()
+
+    def will(self, operation: str, **answer: object) -> None:
+        """Have the next call be this operation, and answer it so."""
+        self._stubber.add_response(operation, answer)
+
+    def targets(self, *targets: dict[str, object]) -> None:
+        """Have the next call be for the health of targets."""
+        self.will("describe_target_health", TargetHealthDescriptions=list(targets))
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Answers:
+    answers = Answers()
+    monkeypatch.setattr(elb, "client", lambda *_: answers.client)
+    return answers
+
+
+def target(state: str, reason: str | None = None, *, port: int = 8080) -> dict[str, object]:
+    """Say how the instance i-1 is on a port."""
+    health = {"State": state} if reason is None else {"State": state, "Reason": reason}
+    return {"Target": {"Id": "i-1", "Port": port}, "TargetHealth": health}
+
+
+def read(aws: Answers, *targets: dict[str, object]) -> Registration:
+    """Read the instance i-1 of a target group that answers with these targets."""
+    aws.targets(*targets)
+    (balancer,) = elb.read_balancers(Settings(), [ARN], [])
+    assert balancer.name == "web"
+    return balancer.registrations["i-1"]
+
+
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html
+
+
+def test_a_target_whose_health_checks_are_turned_off_gets_traffic(aws: Answers) -> None:
+    assert read(aws, target("unavailable", "Target.HealthCheckDisabled")).health is Health.HEALTHY
+
+
+@pytest.mark.parametrize("reason", ["Elb.InternalError", None])
+def test_a_target_of_which_the_load_balancer_cannot_tell_is_not_taken_for_healthy(
+    aws: Answers, reason: str | None
+) -> None:
+    assert read(aws, target("unavailable", reason)) == Registration(Health.INITIAL, reason or "")
