@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..plan.fleet import Balancer, Health, Registration
@@ -22,6 +23,8 @@ _TARGET_STATES = {
 }
 # "unavailable" for any other reason: the load balancer itself cannot tell.
 _NOT_CHECKED = "Target.HealthCheckDisabled"
+# What drains has requests to finish, whatever else is said of it; what is used on one port alone is not healthy.
+_WORST_FIRST = (Health.DRAINING, Health.UNHEALTHY, Health.INITIAL, Health.UNUSED, Health.HEALTHY)
 # A classic load balancer says InService of an instance that it is still draining
 # (https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/config-conn-drain.html).
 _CLASSIC_DRAINING = "deregistration currently in progress"
@@ -39,7 +42,9 @@ def _read_target_group(settings: Settings, arn: str) -> Balancer:
     answer = client("elbv2", settings).describe_target_health(TargetGroupArn=arn)
     registrations: dict[str, Registration] = {}
     for raw in answer["TargetHealthDescriptions"]:
-        registrations[raw["Target"]["Id"]] = _read_target(raw["TargetHealth"])
+        instance_id, target = raw["Target"]["Id"], _read_target(raw["TargetHealth"])
+        also = registrations.get(instance_id)  # on another port
+        registrations[instance_id] = _joined(also, target) if also else target
     # arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID
     return Balancer(arn.split("/")[1], "target group", registrations)
 
@@ -55,6 +60,18 @@ def _read_target(raw: Mapping[str, Any]) -> Registration:
     else:
         health = _TARGET_STATES.get(raw["State"], Health.UNHEALTHY)
     return Registration(health, reason, raw.get("Description", ""))
+
+
+def _joined(one: Registration, other: Registration) -> Registration:
+    """Say of an instance that is registered on several ports what is true of all: the worst.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetDescription.html
+    """
+    worst = min(one, other, key=lambda target: _WORST_FIRST.index(target.health))
+    if worst.health is Health.UNUSED and one.health is not other.health:
+        # It gets requests on the other port, so it is neither out of the load balancer nor wholly in.
+        return replace(worst, health=Health.INITIAL)
+    return worst
 
 
 def _read_classic(settings: Settings, name: str) -> Balancer:

@@ -67,3 +67,51 @@ def test_a_target_of_which_the_load_balancer_cannot_tell_is_not_taken_for_health
     aws: Answers, reason: str | None
 ) -> None:
     assert read(aws, target("unavailable", reason)) == Registration(Health.INITIAL, reason or "")
+
+
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetDescription.html: one target, many ports
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+@pytest.mark.parametrize(
+    ("one", "other", "worst"),
+    [
+        (target("healthy"), target("healthy"), Registration(Health.HEALTHY)),
+        (
+            target("unhealthy", "Target.Timeout"),
+            target("healthy"),
+            Registration(Health.UNHEALTHY, "Target.Timeout"),
+        ),
+        (
+            target("initial", "Elb.InitialHealthChecking"),
+            target("healthy"),
+            Registration(Health.INITIAL, "Elb.InitialHealthChecking"),
+        ),
+        (
+            target("draining", "Target.DeregistrationInProgress"),
+            target("unhealthy", "Target.Timeout"),
+            Registration(Health.DRAINING, "Target.DeregistrationInProgress"),
+        ),
+        (
+            target("draining", "Target.DeregistrationInProgress"),
+            target("unused", "Target.InvalidState"),
+            Registration(Health.DRAINING, "Target.DeregistrationInProgress"),
+        ),
+        (
+            target("unused", "Target.NotInUse"),
+            target("unused", "Target.NotInUse"),
+            Registration(Health.UNUSED, "Target.NotInUse"),
+        ),
+        # Neither out of the load balancer nor wholly in.
+        (
+            target("unused", "Target.InvalidState"),
+            target("healthy"),
+            Registration(Health.INITIAL, "Target.InvalidState"),
+        ),
+    ],
+)
+def test_an_instance_on_two_ports_is_as_well_as_its_worse_one_whichever_comes_first(
+    aws: Answers, one: dict[str, object], other: dict[str, object], worst: Registration, turn: int
+) -> None:
+    ports = [one, {**other, "Target": {"Id": "i-1", "Port": 8081}}][::turn]
+    assert read(aws, *ports) == worst
