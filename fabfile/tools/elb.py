@@ -92,7 +92,11 @@ def _read_classic(settings: Settings, name: str) -> Balancer:
 
 
 def read_addresses(settings: Settings, target_groups: Sequence[str], classic: Sequence[str]) -> tuple[str, ...]:
-    """Return the URLs that lead to a group: one for each listener of each of its load balancers."""
+    """Return the URLs that lead to a group: one for each listener of each of its load balancers.
+
+    A gateway load balancer has none: its listener takes packets, on every port and of every protocol
+    (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateListener.html).
+    """
     urls: list[str] = []
     if target_groups:
         elbv2 = client("elbv2", settings)
@@ -100,7 +104,7 @@ def read_addresses(settings: Settings, target_groups: Sequence[str], classic: Se
         arns = sorted({arn for group in groups for arn in group["LoadBalancerArns"]})
         for balancer in elbv2.describe_load_balancers(LoadBalancerArns=arns)["LoadBalancers"] if arns else ():
             listeners = elbv2.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
-            urls += [_url(raw["Protocol"], balancer["DNSName"], raw["Port"]) for raw in listeners]
+            urls += [_url(raw["Protocol"], balancer["DNSName"], raw["Port"]) for raw in listeners if "Port" in raw]
     if classic:
         elb = client("elb", settings)
         for raw in elb.describe_load_balancers(LoadBalancerNames=list(classic))["LoadBalancerDescriptions"]:

@@ -13,6 +13,7 @@ from fabfile.plan.settings import Settings
 from fabfile.tools import elb
 
 ARN = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/web/0123456789abcdef"
+BALANCER = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer"
 
 
 class Answers:
@@ -69,7 +70,7 @@ def test_a_target_of_which_the_load_balancer_cannot_tell_is_not_taken_for_health
     assert read(aws, target("unavailable", reason)) == Registration(Health.INITIAL, reason or "")
 
 
-# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetDescription.html: one target, many ports
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetDescription.html
 
 
 @pytest.mark.parametrize("turn", [1, -1])
@@ -115,3 +116,21 @@ def test_an_instance_on_two_ports_is_as_well_as_its_worse_one_whichever_comes_fi
 ) -> None:
     ports = [one, {**other, "Target": {"Id": "i-1", "Port": 8081}}][::turn]
     assert read(aws, *ports) == worst
+
+
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateListener.html
+
+
+def test_no_url_leads_through_a_gateway_load_balancer(aws: Answers) -> None:
+    gateway, usual = f"{BALANCER}/gwy/inspect/0123456789abcdef", f"{BALANCER}/app/web/0123456789abcdef"
+    aws.will("describe_target_groups", TargetGroups=[{"TargetGroupArn": ARN, "LoadBalancerArns": [usual, gateway]}])
+    aws.will(
+        "describe_load_balancers",
+        LoadBalancers=[
+            {"LoadBalancerArn": gateway, "Type": "gateway"},
+            {"LoadBalancerArn": usual, "Type": "application", "DNSName": "web.example"},
+        ],
+    )
+    aws.will("describe_listeners", Listeners=[{"ListenerArn": f"{gateway}/1", "LoadBalancerArn": gateway}])
+    aws.will("describe_listeners", Listeners=[{"ListenerArn": f"{usual}/1", "Protocol": "HTTP", "Port": 80}])
+    assert elb.read_addresses(Settings(), [ARN], []) == ("http://web.example",)
