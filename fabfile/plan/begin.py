@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .fleet import Facts, Lifecycle
+from .in_use import why_not_in_use
 from .release import Before, Done, Kind, Record, Refuse, Wish
 from .wording import counted
 
@@ -90,4 +91,4 @@ def why_not_release(facts: Facts) -> str | None:
             f"resume with: aws autoscaling resume-processes --auto-scaling-group-name {facts.group.name} "
             f"--scaling-processes {names}"
         )
-    return None
+    return why_not_in_use(facts)
