@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moto.elbv2.exceptions import TargetGroupNotFoundError, TargetNotRunning
+from moto.elbv2.exceptions import TargetGroupNotFoundError, TargetNotRunning, ValidationError
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeLoadBalancer, FakeTargetGroup
 
 from .balancers import Check, MemberHealth, Pool, Seen
@@ -37,6 +37,8 @@ DRAINING = ("draining", "Target.DeregistrationInProgress", "Target deregistratio
 REGISTERING = ("initial", "Elb.RegistrationInProgress", "Target registration is in progress")
 CHECKING = ("initial", "Elb.InitialHealthChecking", "Initial health checks in progress")
 
+DELAY, SLOW_START = "deregistration_delay.timeout_seconds", "slow_start.duration_seconds"
+
 
 class TargetGroup(FakeTargetGroup):
     """A target group whose targets are as healthy as the balancer finds them."""
@@ -50,7 +52,7 @@ class TargetGroup(FakeTargetGroup):
     @property
     def delay_s(self) -> float:
         """Longest time that a target may drain."""
-        return float(self.attributes["deregistration_delay.timeout_seconds"])  # type: ignore[arg-type]
+        return float(self.attributes[DELAY])  # type: ignore[arg-type]
 
     def register(self, targets: list[dict[str, Any]]) -> None:
         """Register targets; instances must be running."""
@@ -121,6 +123,20 @@ class TargetRules(ELBv2Backend):
             balancer.dns_name = self.cloud.address_of(name)
         return balancer
 
+    def modify_target_group_attributes(self, target_group_arn: str, attributes: dict[str, Any]) -> None:
+        """Set attributes of a target group within their ranges, the longest delay (which moto refuses) included.
+
+        https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupAttribute.html
+        """
+        _check_range(attributes, DELAY, 0, 3600)
+        if attributes.get(SLOW_START, "0") != "0":
+            _check_range(attributes, SLOW_START, 30, 900)
+        super().modify_target_group_attributes(
+            target_group_arn, {key: value for key, value in attributes.items() if key != DELAY}
+        )
+        if DELAY in attributes:
+            self.target_groups[target_group_arn].attributes[DELAY] = attributes[DELAY]
+
     def describe_target_health(self, target_group_arn: str, targets: list[dict[str, Any]]) -> list[FakeHealthStatus]:
         """Say how the named targets are, or all that are registered or drain."""
         group = self.target_groups.get(target_group_arn)
@@ -181,6 +197,13 @@ class TargetRules(ELBv2Backend):
                 for arn in dict.fromkeys(arns):
                     sockets.setdefault(arn, []).append((balancer.arn, balancer.dns_name, int(listener.port)))
         return sockets
+
+
+def _check_range(attributes: dict[str, Any], key: str, least: int, most: int) -> None:
+    value = str(attributes.get(key, least))
+    if not (value.isdecimal() and least <= int(value) <= most):
+        message = f"'{key}' value '{value}' must be between '{least}-{most}' inclusive"
+        raise ValidationError(message)
 
 
 def _words_of_check(seen: MemberHealth | None) -> tuple[str, str, str]:

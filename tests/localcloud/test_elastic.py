@@ -293,3 +293,46 @@ def test_a_classic_load_balancer_with_two_instance_ports_has_a_pool_for_each(
     assert [port for _, port in pools["clb-two"].listeners] == [80, 81]
     assert [port for _, port in pools["clb-two-9090"].listeners] == [90]
     assert pools["clb-two"].check.path == ""  # without a health check: does the port take connections?
+
+
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupAttribute.html
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("deregistration_delay.timeout_seconds", "0"),
+        ("deregistration_delay.timeout_seconds", "3600"),
+        ("slow_start.duration_seconds", "30"),
+        ("slow_start.duration_seconds", "900"),
+        ("slow_start.duration_seconds", "0"),
+    ],
+)
+def test_a_target_group_takes_delays_up_to_the_ends_of_their_ranges(
+    world: World, elbv2: Any, key: str, value: str
+) -> None:
+    arn = world.target_group_arn
+    elbv2.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[{"Key": key, "Value": value}])
+    attributes = elbv2.describe_target_group_attributes(TargetGroupArn=arn)["Attributes"]
+    assert {"Key": key, "Value": value} in attributes
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("deregistration_delay.timeout_seconds", "3601"),
+        ("deregistration_delay.timeout_seconds", "soon"),
+        ("slow_start.duration_seconds", "29"),
+        ("slow_start.duration_seconds", "901"),
+    ],
+)
+def test_a_target_group_refuses_delays_beyond_their_ranges_and_changes_nothing(
+    world: World, elbv2: Any, key: str, value: str
+) -> None:
+    arn = world.target_group_arn
+    before = elbv2.describe_target_group_attributes(TargetGroupArn=arn)
+    changes = [{"Key": "stickiness.enabled", "Value": "true"}, {"Key": key, "Value": value}]
+    with pytest.raises(ClientError, match=rf"ValidationError.*'{key}' value '{value}' must be between"):
+        elbv2.modify_target_group_attributes(TargetGroupArn=arn, Attributes=changes)
+    after = elbv2.describe_target_group_attributes(TargetGroupArn=arn)
+    assert after["Attributes"] == before["Attributes"]
