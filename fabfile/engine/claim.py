@@ -111,7 +111,7 @@ def token_of(body: bytes) -> str | None:
     """Return the id in a content, or None where there is none."""
     try:
         raw = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     found = raw.get("id") if isinstance(raw, dict) else None
     return found if isinstance(found, str) and found else None

@@ -27,7 +27,10 @@ def read_as(kind: type[_T], body: bytes) -> _T:
 
     :raises ValueError: it is no JSON, or lacks what has no default, or holds what cannot be meant.
     """
-    found: _T = shaped(kind, json.loads(body))
+    try:
+        found: _T = shaped(kind, json.loads(body))
+    except (TypeError, OverflowError, RecursionError) as error:  # whoever can write to the bucket may have written it
+        raise ValueError(f"cannot be meant: {error}") from error
     return found
 
 
@@ -72,7 +75,7 @@ def shaped(kind: Any, raw: Any) -> Any:
 
 def _single(kind: Any, raw: Any) -> Any:
     if kind is datetime:
-        return datetime.fromisoformat(_checked(str, raw))
+        return _moment(datetime.fromisoformat(_checked(str, raw)))
     if kind is timedelta:
         return timedelta(seconds=raw)
     if kind is NoneType:
@@ -84,6 +87,13 @@ def _single(kind: Any, raw: Any) -> Any:
     if kind is int and isinstance(raw, str):  # the key of a mapping: JSON has only texts there
         return int(raw)
     return _checked(kind, raw)
+
+
+def _moment(at: datetime) -> datetime:
+    """Return a time that says where on earth it is meant: one that does not cannot be compared with any other."""
+    if at.utcoffset() is None:
+        raise ValueError(f"expected a time with its zone, got {at.isoformat()!r}")
+    return at
 
 
 def _checked(kind: type, raw: Any) -> Any:

@@ -10,6 +10,7 @@ from itertools import islice
 import pytest
 
 from fabfile.engine.journal import Chapter, Journal
+from fabfile.engine.written import written
 from fabfile.plan.fleet import Template
 from fabfile.plan.outcome import Refusal
 from fabfile.plan.release import HEALTH, Before, Ending, Kind, Record, Wish
@@ -155,7 +156,10 @@ def test_a_crash_between_history_and_record_writes_no_second_chapter(bucket: Buc
     assert [chapter.why for chapter in again.history()] == ["fine"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"id": "r1"}'])
+ZONELESS = written(RECORD).replace(b"+00:00", b"")
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"id": "r1"}', b"[" * 100_000, ZONELESS])
 def test_a_record_that_cannot_be_read_is_refused_in_one_line(bucket: Bucket, body: bytes) -> None:
     bucket.create("prod/release.json", body)
     with pytest.raises(Refusal, match="the record of the release in progress of prod cannot be read"):

@@ -207,7 +207,7 @@ def test_needs_no_clock_of_ours_to_be_right(
     assert is_lost(lock)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"who": 3}'])
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"who": 3}', b"[" * 100_000])
 def test_a_lock_that_cannot_be_read_is_somebodys(bucket: Bucket, body: bytes) -> None:
     bucket.create("prod/lock.json", body)
     with (

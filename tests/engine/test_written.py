@@ -109,6 +109,10 @@ def test_is_written_the_same_way_every_time() -> None:
         (b'{"required": "x", "pairs": [["a"]]}', "expected 2 values"),
         (b'{"required": "x", "pair": [1, 2]}', "cannot be any of"),
         (b'{"required": "x", "on": "yes"}', "expected bool"),
+        (b'{"required": "x", "pairs": [["a", "2026-11-24T09:00:00"]]}', "expected a time with its zone"),
+        (b'{"required": "x", "patience": "long"}', "cannot be meant"),
+        (b'{"required": "x", "patience": 1e300}', "cannot be meant"),
+        (b"[" * 100_000, "cannot be meant"),
     ],
 )
 def test_nonsense_is_told_and_never_half_read(body: bytes, said: str) -> None:
