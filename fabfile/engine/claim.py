@@ -107,11 +107,14 @@ class Claim:
         return removed
 
 
-def token_of(body: bytes) -> str | None:
-    """Return the id in a content, or None where there is none."""
+def token_of(body: bytes, name: str = "id") -> str | None:
+    """Return the id in a content, or None where there is none.
+
+    :param name: the key that it stands under.
+    """
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    found = raw.get("id") if isinstance(raw, dict) else None
+    found = raw.get(name) if isinstance(raw, dict) else None
     return found if isinstance(found, str) and found else None

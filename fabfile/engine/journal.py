@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -10,9 +11,13 @@ from ..plan.outcome import Refusal
 from ..plan.past import Chapter
 from ..plan.release import Ending, Record
 from ..tools.s3 import Bucket
-from .written import read_as, written
+from .claim import token_of
+from .written import plain, read_as, written
 
 __all__ = ["Chapter", "Journal"]
+
+_WRITER = "writer"
+_TRIES = 10
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +29,8 @@ class Journal:
         self._bucket = bucket
         self._env = env
         self._etag: str | None = None
-        self._unanswered: bytes | None = None
+        self._writer = secrets.token_hex(6)
+        self._written = 0
 
     def read(self) -> Record | None:
         """Return the record of the release in progress, or None.
@@ -53,18 +59,28 @@ class Journal:
             self._etag = None
 
     def write(self, record: Record) -> bool:
-        """Write the record over the one that we read or wrote last; False when somebody else wrote meanwhile."""
-        body, unanswered = written(record), self._unanswered
-        self._unanswered = body
-        etag = self._put(body)
-        self._unanswered = None if etag else unanswered
-        if etag is None and unanswered is not None:
+        """Write the record over the one that we read or wrote last; False when somebody else wrote meanwhile.
+
+        Every content is one that nobody ever wrote before. So a write of ours never passes over another's, were it of
+        the same record; and what stands there under our name is our own, however many answers got lost.
+
+        :raises OSError: it changes under our own name all the time.
+        """
+        body = self._signed(record)
+        for _ in range(_TRIES):
+            if etag := self._put(body):
+                self._etag = etag
+                return True
             stored = self._bucket.read(self._key)
-            if stored is not None and stored.body == unanswered:  # our own, whose answer was lost
-                self._etag = stored.etag
-                etag = self._put(body)
-        self._etag = etag or self._etag
-        return etag is not None
+            if stored is None or token_of(stored.body, _WRITER) != self._writer:
+                return False
+            self._etag = stored.etag
+        raise OSError(f"{self._key} changes under our own name all the time")
+
+    def _signed(self, record: Record) -> bytes:
+        """Return what stands in S3 of a record: itself, who wrote it, and how many contents that one wrote before."""
+        self._written += 1
+        return written({**plain(record), _WRITER: self._writer, "writes": self._written})
 
     def _put(self, body: bytes) -> str | None:
         if self._etag is None:

@@ -52,6 +52,42 @@ def test_does_not_take_anothers_record_for_its_own_whose_answer_was_lost(bucket:
     assert other.read() == record(who="bob")
 
 
+@pytest.mark.parametrize("later", [1, 2, 5])
+def test_goes_on_over_its_own_record_although_later_ones_never_arrived(
+    bucket: Bucket, unanswered: Journal, monkeypatch: pytest.MonkeyPatch, later: int
+) -> None:
+    """The answer to one write got lost, and S3 is out of reach for the next ones."""
+    with monkeypatch.context() as patched:
+        patched.setattr(bucket, "replace", unreachable)
+        for failures in range(1, later + 1):
+            with pytest.raises(OSError, match="no route"):
+                unanswered.write(record(failures=failures))
+    assert unanswered.write(record(failures=9))
+    assert Journal(bucket, "prod").read() == record(failures=9)
+
+
+def unreachable(*_: object) -> str:
+    raise OSError("no route to host")
+
+
+def test_goes_on_over_its_first_record_whose_answer_was_lost(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(bucket, "prod")
+    lose_answer(monkeypatch, bucket, "create")
+    with pytest.raises(OSError, match="no answer"):
+        journal.write(record())
+    assert journal.write(record(failures=1))
+
+
+def test_one_who_was_taken_over_knows_it_although_the_very_same_record_was_written(bucket: Bucket) -> None:
+    """Who goes on with a release writes down at first what stands there already."""
+    first, second = Journal(bucket, "prod"), Journal(bucket, "prod")
+    assert first.write(record())
+    second.read()
+    assert second.write(record())
+    assert not first.write(record(failures=1))
+    assert second.read() == record()
+
+
 def test_leaves_no_record_of_what_has_ended(bucket: Bucket) -> None:
     journal = Journal(bucket, "prod")
     journal.write(record())

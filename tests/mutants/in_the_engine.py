@@ -198,9 +198,14 @@ _FROZEN = lies(
 _JOURNAL = lies(
     "fabfile.engine.journal",
     ("tests/engine/test_ownership.py", "tests/engine/test_journal.py"),
-    ("claims that it wrote what it did not", "return etag is not None", "return True"),
-    ("takes anybody's record for its own", "stored.body == unanswered:", "stored.body:"),
-    ("takes its own record for somebody else's", "if etag is None and unanswered is not None:", "if False:"),
+    ("claims that it wrote what it did not", "                return False\n", "                return True\n"),
+    ("takes anybody's record for its own", " or token_of(stored.body, _WRITER) != self._writer:", ":"),
+    (
+        "takes its own record for somebody else's",
+        "stored is None or token_of(stored.body, _WRITER) != self._writer:",
+        "True:",
+    ),
+    ("writes the very bytes that another wrote", "{**plain(record), _WRITER: self._writer, ", "{**plain(record), "),
     ("keeps the record of what has ended", "        self.sweep()\n", ""),
     ("writes no history", "self._bucket.create(self._chapter_key(record), written(chapter))", "pass"),
     (
