@@ -1,26 +1,34 @@
 """Several groups released as one: each by its own loop, in turns, and all put back if one fails.
 
 Gates keep them together. No group serves the new version before all of them are warm, one follows another only once
-that one has proven itself, and none lets its old instances go before all serve: until then all of them can go back.
+that one has proven itself, and none lets its old instances go before all serve, and have looked once more since: until
+then all of them can go back. From then on none can.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+import logging
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from invoke.exceptions import Exit
+
 from ..plan.fleet import Gate
+from ..plan.ledger import COMMITTED
 from ..plan.outcome import NotRestored, Refusal, TooLate
 from ..plan.release import Done, Ending, Record, Wait
 from ..plan.sides import is_committed
+from ..plan.wording import one_line
 from .loop import Clock, Company, Loop, Result
 from .operate import Errand, Means, Order, locked, operate, why_too_late
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 def groups_of(settings: Settings) -> list[Settings]:
@@ -55,7 +63,7 @@ def operate_all(settings: Settings, order: Order, means: Means) -> list[Result]:
         for errand in errands:
             errand.clear_the_way()
         begun = _begin(errands, order)
-        convoy = Convoy(means.clock, together=settings.release.together)
+        convoy = Convoy(means.clock, together=settings.release.together, bound=_is_bound(errands, begun))
         for each, errand, start in zip(groups, errands, begun, strict=True):
             if isinstance(start, Result):
                 convoy.join_ended(each.group, start)
@@ -89,24 +97,40 @@ def _begin(errands: Sequence[Errand], order: Order) -> list[Record | Result | No
     records = [each for each in begun if isinstance(each, Record)]
     if refused is not None and not records:
         raise refused
-    if order.abort and any(
-        each is None and errand.has_done(records[0]) for each, errand in zip(begun, errands, strict=True)
-    ):
+    if order.abort and _is_bound(errands, begun):
         raise TooLate(why_too_late(records[0]))
     return begun
 
 
+def _is_bound(errands: Sequence[Errand], begun: Sequence[Record | Result | None]) -> bool:
+    """Whether a group has ended the very release already that another one is still at."""
+    going = [each for each in begun if isinstance(each, Record)]
+    return bool(going) and any(
+        not isinstance(each, Record) and errand.has_done(going[0]) for each, errand in zip(begun, errands, strict=True)
+    )
+
+
 @dataclass
 class Traveller:
-    """One group on its way."""
+    """One group on its way.
+
+    :param reached: the gates that it has stood at: what opens one for the others stays open.
+    :param agrees: whether its newest look found it at the last gate, all others being there before.
+    """
 
     group: str
     loop: Loop | None
     steps: Generator[float, None, Result] | None
     due: datetime
     reached: set[Gate] = field(default_factory=set)
+    agrees: bool = False
     result: Result | None = None
     failure: NotRestored | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it goes on no more."""
+        return self.result is not None or self.failure is not None
 
     @property
     def is_through(self) -> bool:
@@ -127,33 +151,51 @@ class Traveller:
             return self.result.why if self.result.ending in (Ending.RESTORED, Ending.NOT_RESTORED) else None
         return self.loop.record.undo if self.loop and self.loop.record else None
 
-    def note(self) -> None:
-        """Remember which gate it stands at: what opens one for the others stays open."""
+    def note(self, others: Iterable[Traveller]) -> None:
+        """Remember which gate its newest look found it at."""
         decision = self.loop.decision if self.loop else None
-        if isinstance(decision, Wait):
-            self.reached |= {gate for gate in Gate if decision.name == gate.mark}
+        at = {gate for gate in Gate if isinstance(decision, Wait) and decision.name == gate.mark}
+        together = all(Gate.COMMIT in each.reached for each in (self, *others))
+        self.agrees = Gate.COMMIT in at and together
+        self.reached |= at
         record = self.loop.record if self.loop else None
         if record is not None and (record.attached or record.recalled):
             self.reached.add(Gate.CUTOVER)
         if self.is_through:
             self.reached = set(Gate)
 
+    def commit(self, at: datetime) -> None:
+        """Go on as one that cannot turn back by itself any more."""
+        record = self.loop.record if self.loop else None
+        if self.loop is None or record is None or record.undo is not None or is_committed(record) or self.is_over:
+            return
+        record = self.loop.record = replace(record, marks=(*record.marks, (COMMITTED, at)))
+        self.steps = self.loop.steps(record)
+        self.reached = set(Gate)
+
 
 class Convoy:
     """Groups that are released as one."""
 
-    def __init__(self, clock: Clock, *, together: bool) -> None:
+    def __init__(self, clock: Clock, *, together: bool, bound: bool = False) -> None:
+        """Prepare to set out.
+
+        :param together: whether all are cut over at once.
+        :param bound: whether one has ended this very release already, so that the others can only follow.
+        """
         self._clock = clock
         self._together = together
+        self._bound = bound
         self._travellers: dict[str, Traveller] = {}
 
     def join(self, group: str, loop: Loop, record: Record) -> None:
         """Take a group along."""
+        loop.record = record
         self._travellers[group] = Traveller(group, loop, loop.steps(record), self._clock.now())
 
     def join_ended(self, group: str, result: Result) -> None:
         """Take a group along that has nothing left to do."""
-        self._travellers[group] = Traveller(group, None, None, self._clock.now(), set(Gate), result)
+        self._travellers[group] = Traveller(group, None, None, self._clock.now(), set(Gate), True, result)
 
     def company(self, group: str, order: Order, means: Means) -> Company:
         """Return the world around the loop of one group."""
@@ -169,23 +211,31 @@ class Convoy:
 
         :raises NotRestored: one of them could not go on.
         """
-        while going := [each for each in self._travellers.values() if each.steps and not self._is_over(each)]:
+        self._bind()
+        while going := [each for each in self._travellers.values() if each.steps and not each.is_over]:
             turn = min(going, key=lambda each: each.due)
             wait_s = (turn.due - self._clock.now()).total_seconds()
             if wait_s > 0:
                 self._clock.sleep(wait_s)
             self._step(turn)
+            self._bind()
         failures = [f"{each.group}: {each.failure}" for each in self._travellers.values() if each.failure]
         if failures:
             raise NotRestored("; ".join(failures))
         return [each.result for each in self._travellers.values() if each.result]
 
-    @staticmethod
-    def _is_over(traveller: Traveller) -> bool:
-        return traveller.result is not None or traveller.failure is not None
+    def _bind(self) -> None:
+        """Once one group has let its old instances go, have none of the others turn back by itself any more."""
+        self._bound = self._bound or any(each.is_through for each in self._travellers.values())
+        if self._bound:
+            for each in self._travellers.values():
+                each.commit(self._clock.now())
 
     def _step(self, traveller: Traveller) -> None:
+        """Let one group go on to its next pause. Whatever it stumbles over is its own failure: the others turn back."""
         assert traveller.steps is not None  # noqa: S101 - run() asks only those that go on
+        assert traveller.loop is not None  # noqa: S101 - who has steps has a loop
+        before = traveller.loop.decision
         try:
             pause_s = next(traveller.steps)
         except StopIteration as end:
@@ -193,19 +243,26 @@ class Convoy:
             if end.value.ending is Ending.DONE:
                 traveller.reached = set(Gate)
             return
-        except NotRestored as failure:
-            traveller.failure = failure
+        except Exception as error:
+            _log.debug("group %s", traveller.group, exc_info=True)
+            traveller.failure = _failure(error)
             return
-        traveller.note()
+        if traveller.loop.decision is not before:  # else AWS could not be read
+            traveller.note(self._others(traveller.group))
         traveller.due = self._clock.now() + timedelta(seconds=pause_s)
+
+    def _others(self, group: str) -> list[Traveller]:
+        return [each for each in self._travellers.values() if each.group != group]
 
     def _shut(self, group: str) -> Mapping[Gate, str]:
         """Name the gates that are not open for a group, with what it waits for."""
         shut: dict[Gate, str] = {}
-        others = [each for each in self._travellers.values() if each.group != group]
+        others = self._others(group)
         serving = [each.group for each in others if Gate.COMMIT not in each.reached]
         if serving:
             shut[Gate.COMMIT] = f"{', '.join(serving)} to serve the new version"
+        elif unsure := [each.group for each in others if not each.is_through and not each.agrees]:
+            shut[Gate.COMMIT] = f"{', '.join(unsure)} to be looked at once more"
         cold = [each.group for each in others if Gate.CUTOVER not in each.reached]
         ahead = [each.group for each in self._ahead_of(group) if Gate.COMMIT not in each.reached]
         if cold:
@@ -224,3 +281,11 @@ class Convoy:
             if each.group != group and (trouble := each.trouble):
                 return f"{each.group} failed: {trouble}"
         return None
+
+
+def _failure(error: Exception) -> NotRestored:
+    """Say why a group cannot go on, whatever it was."""
+    if isinstance(error, NotRestored):
+        return error
+    said = one_line(error) or "no message"
+    return NotRestored(said if isinstance(error, Exit) else f"{type(error).__name__}: {said}")

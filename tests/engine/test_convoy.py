@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,10 +13,12 @@ from fabfile.engine.loop import Result
 from fabfile.engine.operate import Order, journal_of
 from fabfile.localcloud.models import Behaviour
 from fabfile.localcloud.world import World, provision_world
-from fabfile.plan.outcome import Refusal
-from fabfile.plan.release import Ending, Kind, Wish
+from fabfile.plan.fleet import Facts
+from fabfile.plan.outcome import NotRestored, Refusal
+from fabfile.plan.release import Act, Attach, Ending, Kind, Wish
 
-from .conftest import Operator
+from .conftest import Listener, Operator
+from .stories import alarm
 
 
 class Convoy:
@@ -151,3 +154,65 @@ def test_cuts_all_groups_over_at_the_minute(convoy: Convoy) -> None:
     at = convoy.operator.cloud.clock.now() + timedelta(minutes=5)
     assert endings(convoy.release("2.0.0", at=at)) == [Ending.DONE, Ending.DONE]
     assert convoy.operator.cloud.clock.now() > at
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("later_s", range(6))
+def test_never_ends_on_two_versions_whenever_an_alarm_sounds(convoy: Convoy, keep: bool, later_s: int) -> None:
+    """From the last group's first look at the end on, all go back or none does."""
+    operator, (_, west) = convoy.operator, convoy.worlds
+    operator.release_settings.update(keep_previous=keep, alarms=["shop-errors"])
+    alarm(operator.cloud, "shop-errors", "OK")
+    clock, rests = operator.cloud.clock, [0.0]
+
+    def sound() -> None:
+        alarm(operator.cloud, "shop-errors", "ALARM")
+
+    def rest() -> None:
+        rests.append(clock.elapsed_s)
+        clock.when(lambda: clock.elapsed_s >= rests[-1] + 10 + later_s, sound)
+
+    clock.when(lambda: convoy.served(west) == {"2.0.0"}, rest)
+    ended = endings(convoy.release("2.0.0"))
+    assert ended in ([Ending.DONE] * 2, [Ending.RESTORED] * 2)
+    assert convoy.served(convoy.worlds[0]) == convoy.served(west)
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3, 4])
+def test_one_that_let_its_old_instances_go_binds_the_others_after_a_stop_as_well(convoy: Convoy, looks: int) -> None:
+    """The first to commit is stopped with the rest; what sounds when they go on cannot part them."""
+    operator = convoy.operator
+    operator.release_settings["alarms"] = ["shop-errors"]
+    alarm(operator.cloud, "shop-errors", "OK")
+    seen = [0]
+
+    def stop() -> bool:
+        seen[0] += "Detach" in operator.screen.acts
+        return seen[0] >= looks
+
+    operator.stop = stop
+    assert Ending.STOPPED in endings(convoy.release("2.0.0"))
+    operator.stop = lambda: False
+    alarm(operator.cloud, "shop-errors", "ALARM")
+    assert endings(convoy.release("2.0.0")) == [Ending.DONE, Ending.DONE]
+    assert [convoy.served(world) for world in convoy.worlds] == [{"2.0.0"}, {"2.0.0"}]
+
+
+class Stumbling(Listener):
+    """A screen that fails as nobody expected once its group's new instances are to serve."""
+
+    def acting(self, act: Act, facts: Facts) -> None:
+        super().acting(act, facts)
+        if isinstance(act, Attach):
+            raise KeyError("what nobody expected")
+
+
+def test_puts_the_others_back_whatever_one_of_them_stumbles_over(convoy: Convoy) -> None:
+    operator, east = convoy.operator, convoy.worlds[0]
+    old = sorted(east.members())
+    means = replace(operator.means, screen=lambda each: Stumbling() if each.group == "shop-west" else operator.screen)
+    with pytest.raises(NotRestored, match=r"shop-west: KeyError: 'what nobody expected'"):
+        operate_all(operator.settings, Order(Kind.RELEASE, "2.0.0", "ann"), means)
+    assert "shop-west failed: KeyError: 'what nobody expected'" in operator.screen.reasons
+    assert sorted(east.members()) == old
+    assert convoy.served(east) == {"1.0.0"}
