@@ -160,7 +160,9 @@ def conclude(settings: Settings, outcome: Outcome, *, asked_to_undo: bool = Fals
     if Ending.STOPPED in endings:
         raise Failed(text, code=128 + outcome.stopped_by)
     if Ending.RESTORED in endings and not asked_to_undo:
-        raise Restored(text)
+        # One that had nothing to do is as it was, too; one that went forward is not.
+        parted = any(each.record and each.ending in (Ending.DONE, Ending.STAGED) for each in outcome.results)
+        raise NotRestored(text) if parted else Restored(text)
     print(text)
 
 
