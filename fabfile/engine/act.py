@@ -8,7 +8,7 @@ from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from ..plan import release as acts
-from ..plan.fleet import LEAVING_TAG, RELEASE_TAG, STANDBY_TAG
+from ..plan.fleet import LEAVING_TAG, RELEASE_TAG, STANDBY_TAG, Template
 from ..plan.release import Act, Record
 from ..tools import autoscaling, ec2
 
@@ -38,6 +38,7 @@ class Hands:
     def __init__(self, settings: Settings, works: Works) -> None:
         self._settings = settings
         self._works = works
+        self._blueprints: dict[Template, ec2.Blueprint] = {}
 
     @singledispatchmethod
     def do(self, act: Act, record: Record) -> Record:
@@ -60,9 +61,8 @@ class Hands:
 
     @do.register
     def _(self, act: acts.LaunchInstances, record: Record) -> Record:
-        wanted = ec2.Wanted(
-            act.template, act.count, act.subnet, act.token, {**dict(act.tags), RELEASE_TAG: act.release}
-        )
+        tags = {**dict(act.tags), RELEASE_TAG: act.release}
+        wanted = ec2.Wanted(self._blueprint(act.template), act.count, act.subnet, act.token, tags=tags, place=act.place)
         if act.mix is None:
             return _launched(record, ec2.run_instances(self._settings, wanted))
         ids, why_fewer = ec2.create_fleet(self._settings, wanted, mix=act.mix, spot=act.spot)
@@ -70,6 +70,12 @@ class Hands:
             raise NoCapacityError(why_fewer)
         # What a fleet fell short of is asked for by another name: the same one would get the same answer.
         return replace(_launched(record, ids), short=record.short + bool(why_fewer))
+
+    def _blueprint(self, template: Template) -> ec2.Blueprint:
+        """Read what a template version says; once, as a version never changes."""
+        if template not in self._blueprints:
+            self._blueprints[template] = ec2.read_template(self._settings, template.id, template.version)
+        return self._blueprints[template]
 
     @do.register
     def _(self, act: acts.Migrate, record: Record) -> Record:

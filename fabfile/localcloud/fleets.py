@@ -137,6 +137,7 @@ def _run(rules: InstanceRules, pool: Pool, terms: str, tags: dict[str, str]) -> 
     )
     instance = reservation.instances[0]
     assert isinstance(instance, Instance)  # noqa: S101 - the class is swapped together with these rules
+    instance.close_to(override.get("Placement", {}))
     return instance
 
 

@@ -87,6 +87,17 @@ class Instance(Versioned, MotoInstance):
             self.id, self.image_id, self.private_ip or "", user_data, pair.public_key.strip() if pair else None, tags
         )
 
+    def close_to(self, placement: dict[str, Any]) -> None:
+        """Be in the placement group that a request names, or else its template."""
+        named = placement.get("GroupName") or self._data_of_template().get("Placement", {}).get("GroupName")
+        self.placement.group_name = named or ""
+
+    def _data_of_template(self) -> dict[str, Any]:
+        tags = {tag["key"]: tag["value"] for tag in self.get_tags()}
+        template = self.ec2_backend.launch_templates.get(tags.get("aws:ec2launchtemplate:id"))
+        found: dict[str, Any] = template.get_version(tags["aws:ec2launchtemplate:version"]).data if template else {}
+        return found
+
     def start(self) -> InstanceState:
         """Boot again after a stop."""
         previous = self._state
@@ -328,10 +339,31 @@ def run_instances(self: InstanceResponse) -> ActionResult:
     """Honour the client token, and launch MaxCount rather than MinCount."""
 
     def answer() -> Any:
+        _refuse_two_networks(self)
         self.params["MinCount"] = self._get_param("MaxCount")
-        return _run_instances(self).result
+        reservation = _run_instances(self).result
+        for instance in reservation.instances:
+            instance.close_to(self._get_param("Placement", {}))
+        return reservation
 
     return once(self, "RunInstances", answer)  # type: ignore[no-any-return]
+
+
+def _refuse_two_networks(response: InstanceResponse) -> None:
+    """Refuse subnet or security groups beside network interfaces, whichever of the two the launch template has.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html
+    """
+    given = response._get_param("LaunchTemplate", {})
+    data = response.ec2_backend.version_of(given).data if given else {}
+    if not (response._get_param("NetworkInterfaces") or data.get("NetworkInterfaces")):
+        return
+    for name, words in (("SubnetId", "subnet ID"), ("SecurityGroupIds", "security groups")):
+        if response._get_param(name) or data.get(name):
+            raise EC2ClientError(
+                "InvalidParameterCombination",
+                f"Network interfaces and an instance-level {words} may not be specified on the same request",
+            )
 
 
 def get_console_output(self: General) -> ActionResult:

@@ -151,4 +151,5 @@ def _run(rules: GroupRules, group: Group, purchase: Purchase, zone: str, subnet_
     )
     instance = reservation.instances[0]
     assert isinstance(instance, Instance)  # noqa: S101 - the class is swapped together with these rules
+    instance.close_to({"GroupName": group.placement_group})
     return instance

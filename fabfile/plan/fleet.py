@@ -120,6 +120,23 @@ class Template:
 
 
 @dataclass(frozen=True)
+class Place:
+    """What a group asks for wherever it launches, beside subnet and zone; empty fields ask for nothing.
+
+    :param placement_group: its name.
+    :param reservations: EC2's Capacity Reservation preference.
+    :param reservation: the id of the one reservation to launch into, or the ARN of the one group of them.
+    """
+
+    placement_group: str = ""
+    reservations: str = ""
+    reservation: str = ""
+
+
+ANYWHERE = Place()
+
+
+@dataclass(frozen=True)
 class Mix:
     """A group's mixed-instances policy: which types, and how many of them on demand.
 
@@ -182,6 +199,7 @@ class Group:
     mix: Mix | None = None
     launch_hooks: tuple[str, ...] = ()
     end_hooks: tuple[str, ...] = ()
+    place: Place = ANYWHERE
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-from .fleet import Mix, Template
+from .fleet import ANYWHERE, Mix, Place, Template
 
 # Causes that blame the version itself.
 HEALTH = "health"
@@ -174,6 +174,7 @@ class LaunchInstances(Act):
     tags: tuple[tuple[str, str], ...] = ()
     mix: Mix | None = None
     spot: int = 0
+    place: Place = ANYWHERE
 
 
 @dataclass(frozen=True)

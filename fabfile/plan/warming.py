@@ -159,6 +159,7 @@ def _start(side: Side, record: Record, facts: Facts, missing: int) -> LaunchInst
         tags=group.tags,
         mix=group.mix,
         spot=spot,
+        place=group.place,
     )
 
 

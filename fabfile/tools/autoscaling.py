@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..plan.fleet import CAPACITY_TAG, Group, Lifecycle, Mix, Template
+from ..plan.fleet import CAPACITY_TAG, Group, Lifecycle, Mix, Place, Template
 from ..plan.outcome import Refusal
 from . import ec2
 from .aws import client
+from .unsuited import reservations_of, specifications, why_unsuited
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
@@ -31,11 +32,17 @@ class Membership:
 
 @dataclass(frozen=True)
 class Hooks:
-    """A group's lifecycle hooks, by the moment that they run at, and the instance refresh that goes on."""
+    """What else acts on a group's instances, or would launch from its template.
+
+    :param launching: its lifecycle hooks that run when instances launch; `ending`: those for when they go.
+    :param refresh: the instance refresh that goes on.
+    :param sharer: another group that launches the newest version of its template, whatever that is.
+    """
 
     launching: tuple[str, ...] = ()
     ending: tuple[str, ...] = ()
     refresh: str | None = None
+    sharer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class GroupFacts:
     """A group with its members and the load balancers that it registers them with."""
 
     group: Group
-    template_image: str
+    blueprint: ec2.Blueprint
     members: dict[str, Membership]
     target_groups: tuple[str, ...]
     classic: tuple[str, ...]
@@ -64,16 +71,17 @@ def read_group(settings: Settings, last: GroupFacts | None = None) -> GroupFacts
         names = ", ".join(raw["AutoScalingGroupName"] for raw in page["AutoScalingGroups"]) or "none"
         raise Refusal(f"no Auto Scaling group {settings.group!r} (there are: {names}); set headway.release.group")
     raw = answer["AutoScalingGroups"][0]
-    template, image = _template(settings, _specification(raw), last)
+    specification = next(specifications(raw), None)
+    blueprint = _blueprint(settings, specification, last)
     subnet_ids = tuple(subnet for subnet in raw.get("VPCZoneIdentifier", "").split(",") if subnet)
     if last is not None and last.subnet_ids == subnet_ids:
         subnets = last.group.subnets
     else:
         subnets = ec2.read_zones(settings, subnet_ids) if subnet_ids else {}
-    hooks = last.hooks if last is not None else _read_hooks(settings)
+    hooks = last.hooks if last is not None else _read_hooks(settings, blueprint.template)
     return GroupFacts(
-        group=_group(raw, template, subnets, hooks),
-        template_image=image,
+        group=_group(raw, blueprint, subnets, hooks),
+        blueprint=blueprint,
         members={member["InstanceId"]: _membership(member) for member in raw["Instances"]},
         target_groups=tuple(raw.get("TargetGroupARNs", [])),
         classic=tuple(raw.get("LoadBalancerNames", [])),
@@ -82,17 +90,8 @@ def read_group(settings: Settings, last: GroupFacts | None = None) -> GroupFacts
     )
 
 
-def _specification(raw: dict[str, Any]) -> dict[str, Any] | None:
-    """Return how a group names its launch template: its own, or the one of its mixed-instances policy."""
-    policy = raw.get("MixedInstancesPolicy") or {}
-    found: dict[str, Any] | None = raw.get("LaunchTemplate") or policy.get("LaunchTemplate", {}).get(
-        "LaunchTemplateSpecification"
-    )
-    return found
-
-
-def _read_hooks(settings: Settings) -> Hooks:
-    """Read what else acts on a group's instances: its lifecycle hooks, and an instance refresh."""
+def _read_hooks(settings: Settings, template: Template) -> Hooks:
+    """Read what else acts on a group's instances: hooks, an instance refresh, who shares its template."""
     autoscaling = client("autoscaling", settings)
     found = autoscaling.describe_lifecycle_hooks(AutoScalingGroupName=settings.group)["LifecycleHooks"]
     refreshes = autoscaling.describe_instance_refreshes(AutoScalingGroupName=settings.group, MaxRecords=5)
@@ -105,22 +104,40 @@ def _read_hooks(settings: Settings) -> Hooks:
             sorted(raw["LifecycleHookName"] for raw in found if raw["LifecycleTransition"].endswith(transition))
         )
 
-    return Hooks(named("LAUNCHING"), named("TERMINATING"), running[0] if running else None)
+    refresh = running[0] if running else None
+    return Hooks(
+        named("LAUNCHING"), named("TERMINATING"), refresh, _sharer(settings, template) if template.id else None
+    )
 
 
-def _template(
-    settings: Settings, specification: dict[str, Any] | None, last: GroupFacts | None
-) -> tuple[Template, str]:
+def _sharer(settings: Settings, template: Template) -> str | None:
+    """Find another group that launches the newest version of a template: a call for each hundred groups of the region.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeAutoScalingGroups.html
+    """
+    pages = client("autoscaling", settings).get_paginator("describe_auto_scaling_groups")
+    for page in pages.paginate(PaginationConfig={"PageSize": 100}):
+        for raw in page["AutoScalingGroups"]:
+            newest = any(
+                (each.get("LaunchTemplateId"), each.get("Version")) == (template.id, "$Latest")
+                for each in specifications(raw)
+            )
+            if newest and raw["AutoScalingGroupName"] != settings.group:
+                return str(raw["AutoScalingGroupName"])
+    return None
+
+
+def _blueprint(settings: Settings, specification: dict[str, Any] | None, last: GroupFacts | None) -> ec2.Blueprint:
     if not specification:
-        return Template("", ""), ""
+        return ec2.Blueprint(Template("", ""), "")
     template_id, pinned = specification["LaunchTemplateId"], specification.get("Version", "$Default")
     # A numbered version never changes; $Latest and $Default may at any time.
     if last is not None and last.group.template == Template(template_id, pinned):
-        return last.group.template, last.template_image
+        return last.blueprint
     return ec2.read_template(settings, template_id, pinned)
 
 
-def _group(raw: dict[str, Any], template: Template, subnets: Mapping[str, str], hooks: Hooks) -> Group:
+def _group(raw: dict[str, Any], blueprint: ec2.Blueprint, subnets: Mapping[str, str], hooks: Hooks) -> Group:
     tags = {tag["Key"]: tag["Value"] for tag in raw.get("Tags", [])}
     capacity = tags.get(CAPACITY_TAG, "")
     return Group(
@@ -128,8 +145,8 @@ def _group(raw: dict[str, Any], template: Template, subnets: Mapping[str, str], 
         min=raw["MinSize"],
         max=raw["MaxSize"],
         desired=raw["DesiredCapacity"],
-        template=template,
-        pinned=(_specification(raw) or {}).get("Version", ""),
+        template=blueprint.template,
+        pinned=next(specifications(raw), {}).get("Version", ""),
         suspended=frozenset(process["ProcessName"] for process in raw.get("SuspendedProcesses", [])),
         subnets=subnets,
         capacity=int(capacity) if capacity.isdigit() else None,
@@ -140,10 +157,24 @@ def _group(raw: dict[str, Any], template: Template, subnets: Mapping[str, str], 
             for tag in raw.get("Tags", [])
             if tag.get("PropagateAtLaunch") and not tag["Key"].startswith("aws:")
         ),
-        unsupported=_why_unsupported(raw, subnets, hooks),
+        unsupported=why_unsuited(raw, blueprint, subnets, refresh=hooks.refresh, sharer=hooks.sharer),
         mix=_mix(raw.get("MixedInstancesPolicy")),
         launch_hooks=hooks.launching,
         end_hooks=hooks.ending,
+        place=_place(raw),
+    )
+
+
+def _place(raw: dict[str, Any]) -> Place:
+    """Read what a group asks for wherever it launches; ``default`` leaves Capacity Reservations to the template.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CapacityReservationSpecification.html
+    """
+    preference, targets = reservations_of(raw)
+    return Place(
+        placement_group=raw.get("PlacementGroup") or "",
+        reservations="" if preference == "default" else preference,
+        reservation=targets[0] if targets else "",
     )
 
 
@@ -163,53 +194,6 @@ def _mix(policy: dict[str, Any] | None) -> Mix | None:
         spot_max_price=distribution.get("SpotMaxPrice") or None,
         types=json.dumps(policy.get("LaunchTemplate", {}).get("Overrides", []), sort_keys=True),
     )
-
-
-def _why_unsupported(raw: dict[str, Any], subnets: Mapping[str, str], hooks: Hooks) -> str | None:
-    """Return what a group has that a release cannot handle, with the way out."""
-    return _why_no_template(raw) or _why_mix_unsupported(raw) or _why_in_the_way(raw, subnets, hooks)
-
-
-def _why_no_template(raw: dict[str, Any]) -> str | None:
-    name = raw["AutoScalingGroupName"]
-    if raw.get("LaunchConfigurationName"):
-        return (
-            f"{name} uses launch configuration {raw['LaunchConfigurationName']}, which cannot be versioned; "
-            "move it to a launch template: "
-            "https://docs.aws.amazon.com/autoscaling/ec2/userguide/migrate-to-launch-templates.html"
-        )
-    return None if _specification(raw) else f"{name} has no launch template; give it one"
-
-
-def _why_mix_unsupported(raw: dict[str, Any]) -> str | None:
-    policy = raw.get("MixedInstancesPolicy") or {}
-    for override in policy.get("LaunchTemplate", {}).get("Overrides", []):
-        which = f"the mixed-instances policy of {raw['AutoScalingGroupName']}"
-        if override.get("LaunchTemplateSpecification"):
-            return f"{which} has a launch template for {override.get('InstanceType')} alone; one must do for all types"
-        if override.get("WeightedCapacity", "1") != "1":
-            return f"{which} weighs {override.get('InstanceType')}; a release counts instances: leave the weights out"
-    return None
-
-
-def _why_in_the_way(raw: dict[str, Any], subnets: Mapping[str, str], hooks: Hooks) -> str | None:
-    name = raw["AutoScalingGroupName"]
-    if raw.get("WarmPoolConfiguration"):
-        return (
-            f"{name} has a warm pool, whose instances keep the old version; delete it for the release: "
-            f"aws autoscaling delete-warm-pool --auto-scaling-group-name {name}"
-        )
-    if hooks.refresh:
-        return (
-            f"{name} is being refreshed ({hooks.refresh}); wait for it, or: "
-            f"aws autoscaling cancel-instance-refresh --auto-scaling-group-name {name}"
-        )
-    for source in raw.get("TrafficSources", []):
-        if source.get("Type") == "vpc-lattice":
-            return f"{name} serves {source['Identifier']} of VPC Lattice, whose health cannot be read; take it out"
-    if not subnets:
-        return f"{name} names no subnets (VPCZoneIdentifier); set them, so that instances can be started beside it"
-    return None
 
 
 def _membership(member: dict[str, Any]) -> Membership:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..plan.fleet import (
+    ANYWHERE,
     LEAVING_TAG,
     PROJECT_TAG,
     RELEASE_TAG,
@@ -17,6 +18,7 @@ from ..plan.fleet import (
     Instance,
     Lifecycle,
     Mix,
+    Place,
     Power,
     Template,
 )
@@ -88,14 +90,34 @@ def _instance(raw: dict[str, Any]) -> Instance:
 
 
 @dataclass(frozen=True)
+class Blueprint:
+    """A version of a launch template: its number, its AMI, and what a launch from it may have to say once more.
+
+    :param interfaces: its network interfaces, as the API has them.
+    :param placement: its placement, as the API has it.
+    """
+
+    template: Template
+    image_id: str
+    interfaces: tuple[Mapping[str, Any], ...] = ()
+    placement: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Wanted:
     """Instances to start: how many of which template version, where, under which token, with which tags."""
 
-    template: Template
+    blueprint: Blueprint
     count: int
     subnet: str
     token: str
     tags: dict[str, str]
+    place: Place = ANYWHERE
+
+    @property
+    def template(self) -> dict[str, str]:
+        """The template version as the API takes it."""
+        return {"LaunchTemplateId": self.blueprint.template.id, "Version": self.blueprint.template.version}
 
     @property
     def tag_specifications(self) -> list[dict[str, Any]]:
@@ -112,34 +134,79 @@ def run_instances(settings: Settings, wanted: Wanted) -> list[str]:
     :returns: their ids.
     """
     answer = client("ec2", settings).run_instances(
-        LaunchTemplate={"LaunchTemplateId": wanted.template.id, "Version": wanted.template.version},
+        LaunchTemplate=wanted.template,
         MinCount=wanted.count,
         MaxCount=wanted.count,
-        SubnetId=wanted.subnet,
         ClientToken=wanted.token,
         TagSpecifications=wanted.tag_specifications,
+        **_where(wanted),
+        **_from_reservation(wanted.place),
     )
     return [raw["InstanceId"] for raw in answer["Instances"]]
+
+
+def _where(wanted: Wanted) -> dict[str, Any]:
+    """Say the subnet, and the placement group where the group has one.
+
+    "If you specify a network interface, you must specify any subnets as part of the network interface", and a template
+    specifies it as well: EC2 refuses both on the same request. What a request has overwrites what the template has, so
+    the interface is said again as a whole, in the subnet that the group would choose; the placement likewise.
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html
+    """
+    blueprint = wanted.blueprint
+    where: dict[str, Any] = {"SubnetId": wanted.subnet}
+    if blueprint.interfaces:
+        where = {"NetworkInterfaces": [_interface(each, wanted.subnet) for each in blueprint.interfaces]}
+    if wanted.place.placement_group:
+        # The subnet says which zone; GroupId and GroupName exclude each other.
+        left_out = ("AvailabilityZone", "AvailabilityZoneId", "GroupId")
+        kept = {name: value for name, value in blueprint.placement.items() if name not in left_out}
+        where["Placement"] = {**kept, "GroupName": wanted.place.placement_group}
+    return where
+
+
+def _interface(template: Mapping[str, Any], subnet: str) -> dict[str, Any]:
+    """Make a request's network interface of a template's, which may leave out that it is the first one."""
+    return {"DeviceIndex": 0, **template, "SubnetId": subnet}
+
+
+def _from_reservation(place: Place) -> dict[str, Any]:
+    """Say which Capacity Reservation to launch into.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CapacityReservationSpecification.html
+    """
+    if not place.reservations:
+        return {}
+    said: dict[str, Any] = {"CapacityReservationPreference": place.reservations}
+    if place.reservation:
+        is_group = place.reservation.startswith("arn:")
+        name = "CapacityReservationResourceGroupArn" if is_group else "CapacityReservationId"
+        said["CapacityReservationTarget"] = {name: place.reservation}
+    return {"CapacityReservationSpecification": said}
 
 
 def create_fleet(settings: Settings, wanted: Wanted, *, mix: Mix, spot: int) -> tuple[list[str], str]:
     """Start instances of the types and on the terms of a mixed-instances policy, as many as there is capacity for.
 
-    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instant-fleet.html
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instant-fleet.html. An override's subnet and placement group
+    take the place of the template's, whose network interface keeps its other fields
+    (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_FleetLaunchTemplateOverridesRequest.html; Karpenter
+    launches so: https://github.com/aws/karpenter-provider-aws/pull/5437).
 
     :param spot: how many of them are spot.
     :returns: their ids, and why there are fewer, or "".
     """
-    price = {"MaxPrice": mix.spot_max_price} if mix.spot_max_price else {}
+    alike: dict[str, Any] = {"MaxPrice": mix.spot_max_price} if mix.spot_max_price else {}
+    if wanted.place.placement_group:
+        alike["Placement"] = {"GroupName": wanted.place.placement_group}
     types = [_fleet_override(each) for each in json.loads(mix.types)] or [{}]
     overrides = [
-        {**each, **price, "SubnetId": wanted.subnet, "Priority": float(place)} for place, each in enumerate(types)
+        {**each, **alike, "SubnetId": wanted.subnet, "Priority": float(place)} for place, each in enumerate(types)
     ]
-    specification = {"LaunchTemplateId": wanted.template.id, "Version": wanted.template.version}
     answer = client("ec2", settings).create_fleet(
         Type="instant",
         ClientToken=wanted.token,
-        LaunchTemplateConfigs=[{"LaunchTemplateSpecification": specification, "Overrides": overrides}],
+        LaunchTemplateConfigs=[{"LaunchTemplateSpecification": wanted.template, "Overrides": overrides}],
         TargetCapacitySpecification={
             "TotalTargetCapacity": wanted.count,
             "OnDemandTargetCapacity": wanted.count - spot,
@@ -187,11 +254,20 @@ def read_images(settings: Settings) -> dict[str, Image]:
     return images
 
 
-def read_template(settings: Settings, template_id: str, version: str) -> tuple[Template, str]:
-    """Resolve a template version, which may be ``$Latest`` or ``$Default``, to its number and its AMI."""
+def read_template(settings: Settings, template_id: str, version: str) -> Blueprint:
+    """Resolve a template version, which may be ``$Latest`` or ``$Default``, to its number and what it says.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeLaunchTemplateVersions.html
+    """
     answer = client("ec2", settings).describe_launch_template_versions(LaunchTemplateId=template_id, Versions=[version])
     found = answer["LaunchTemplateVersions"][0]
-    return Template(template_id, str(found["VersionNumber"])), found["LaunchTemplateData"].get("ImageId", "")
+    data = found["LaunchTemplateData"]
+    return Blueprint(
+        template=Template(template_id, str(found["VersionNumber"])),
+        image_id=data.get("ImageId", ""),
+        interfaces=tuple(data.get("NetworkInterfaces", [])),
+        placement=data.get("Placement", {}),
+    )
 
 
 def write_template_version(settings: Settings, source: Template, image_id: str, token: str) -> str:

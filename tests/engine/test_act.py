@@ -9,7 +9,7 @@ import pytest
 
 from fabfile.engine.act import Hands, NoCapacityError, Works
 from fabfile.plan import release as acts
-from fabfile.plan.fleet import LEAVING_TAG, RELEASE_TAG, STANDBY_TAG, Mix
+from fabfile.plan.fleet import LEAVING_TAG, RELEASE_TAG, STANDBY_TAG, Mix, Place
 from fabfile.plan.settings import Settings
 from fabfile.tools import autoscaling, ec2
 
@@ -17,6 +17,7 @@ from ..plan.fleets import NEW, OLD, record
 
 Call = tuple[str, Any]
 IDS = ("i-1", "i-2")
+BLUEPRINT = ec2.Blueprint(NEW, "ami-2", interfaces=({"AssociatePublicIpAddress": True},))
 
 
 class Diary:
@@ -24,7 +25,12 @@ class Diary:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[Call] = []
-        self.answers: dict[str, Any] = {"run_instances": ["i-1"], "create_fleet": (["i-1"], ""), "migrate": None}
+        self.answers: dict[str, Any] = {
+            "read_template": BLUEPRINT,
+            "run_instances": ["i-1"],
+            "create_fleet": (["i-1"], ""),
+            "migrate": None,
+        }
         for tool in (autoscaling, ec2):
             for name, each in vars(tool).copy().items():
                 if isinstance(each, FunctionType) and each.__module__ == tool.__name__:
@@ -80,10 +86,20 @@ def test_marks_what_it_starts_as_its_own_and_remembers_it(diary: Diary) -> None:
     mark = ("team", "shop")
     act = acts.LaunchInstances(1, "a", "subnet-a", NEW, "ami-2", "r1", "token", tags=(mark,))
     assert hands().do(act, record(launched=("i-0",))).launched == ("i-0", "i-1")
-    [(name, (wanted,))] = diary.calls
+    [_, (name, (wanted,))] = diary.calls
     assert name == "run_instances"
     assert wanted.tags == {"team": "shop", RELEASE_TAG: "r1"}
-    assert (wanted.template, wanted.count, wanted.subnet, wanted.token) == (NEW, 1, "subnet-a", "token")
+    assert (wanted.blueprint, wanted.count, wanted.subnet, wanted.token) == (BLUEPRINT, 1, "subnet-a", "token")
+
+
+def test_reads_once_what_a_template_version_says_and_launches_where_the_group_would(diary: Diary) -> None:
+    act = acts.LaunchInstances(1, "a", "subnet-a", NEW, "ami-2", "r1", "token", place=Place("close"))
+    same = hands()
+    for _ in range(2):
+        same.do(act, record())
+    assert [name for name, _ in diary.calls] == ["read_template", "run_instances", "run_instances"]
+    assert diary.calls[0] == ("read_template", (NEW.id, NEW.version))
+    assert diary.calls[1][1][0].place == Place("close")
 
 
 def test_asks_for_the_rest_of_a_fleet_by_another_name(diary: Diary) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -15,8 +14,9 @@ from fabfile.plan.release import Record
 from fabfile.plan.settings import Settings
 from fabfile.tools import autoscaling, ec2, elb
 from fabfile.tools.autoscaling import GroupFacts, Hooks, Membership
+from fabfile.tools.ec2 import Blueprint
 
-from ..plan.fleets import NOW, facts, marked, new, old, record
+from ..plan.fleets import NOW, OLD, facts, marked, new, old, record
 
 SERVING = Membership(Lifecycle.IN_SERVICE, healthy=True, protected=False)
 
@@ -39,7 +39,7 @@ class World:
         monkeypatch.setattr(elb, "read_balancers", lambda *_: ())
 
     def _read_group(self, *_: object) -> GroupFacts:
-        return GroupFacts(facts().group, "ami-1", dict(self.members), (), (), (), _hooks())
+        return GroupFacts(facts().group, Blueprint(OLD, "ami-1"), dict(self.members), (), (), (), Hooks())
 
     def _read_instances(self, _: Settings, _ids: object, tagged: Mapping[str, str]) -> dict[str, Instance]:
         self.tags = tagged
@@ -57,10 +57,6 @@ class World:
 
     def has(self, *instances: Instance) -> None:
         self.known = {i.id: i for i in instances}
-
-
-def _hooks() -> Any:
-    return Hooks.__new__(Hooks)
 
 
 @pytest.fixture

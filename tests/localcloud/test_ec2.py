@@ -404,6 +404,24 @@ def test_a_subnet_without_addresses_launches_nothing(world: World, ec2: Any) -> 
         run(world, SubnetId=small["SubnetId"])
 
 
+def test_a_subnet_beside_network_interfaces_is_refused_even_where_the_template_has_them(world: World, ec2: Any) -> None:
+    """https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html: of SubnetId."""
+    interface = {"DeviceIndex": 0, "AssociatePublicIpAddress": True}
+    ec2.create_launch_template_version(
+        LaunchTemplateId=world.template_id, SourceVersion="1", LaunchTemplateData={"NetworkInterfaces": [interface]}
+    )
+    with pytest.raises(ClientError, match="Network interfaces and an instance-level subnet ID may not be") as error:
+        run(world)
+    assert code(error) == "InvalidParameterCombination"
+    answer = ec2.run_instances(
+        LaunchTemplate={"LaunchTemplateId": world.template_id, "Version": "$Latest"},
+        NetworkInterfaces=[{**interface, "SubnetId": world.subnets[1]}],
+        MinCount=1,
+        MaxCount=1,
+    )
+    assert answer["Instances"][0]["SubnetId"] == world.subnets[1]
+
+
 def test_throttled_calls_are_tried_again_in_virtual_time(world: World, cloud: SimulatedCloud, ec2: Any) -> None:
     cloud.faults.throttle("DescribeInstances", Fault(times=2))
     assert ec2.describe_instances()["ResponseMetadata"]["RetryAttempts"] == 2

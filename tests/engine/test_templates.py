@@ -1,0 +1,112 @@
+"""Launch templates that say more than an image and a type: what a release makes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fabfile.plan.outcome import Refusal
+from fabfile.plan.release import Ending
+
+from .conftest import Operator
+
+
+def launch_from(operator: Operator, **data: Any) -> None:
+    """Give the group a launch template that says more, and instances that it has launched from that."""
+    autoscaling, world = operator.cloud.client("autoscaling"), operator.world
+    answer = operator.cloud.client("ec2").create_launch_template_version(
+        LaunchTemplateId=world.template_id, SourceVersion="1", LaunchTemplateData=data
+    )
+    version = str(answer["LaunchTemplateVersion"]["VersionNumber"])
+    named = {"LaunchTemplateId": world.template_id, "Version": version}
+    autoscaling.update_auto_scaling_group(AutoScalingGroupName=world.group, LaunchTemplate=named)
+    for instance_id in world.members():
+        autoscaling.terminate_instance_in_auto_scaling_group(
+            InstanceId=instance_id, ShouldDecrementDesiredCapacity=False
+        )
+    operator.cloud.until(lambda: is_whole(operator, version))
+    operator.fewest_serving = operator.serving()
+
+
+def is_whole(operator: Operator, version: str) -> bool:
+    members = operator.world.describe_group()["Instances"]
+    return operator.serving() == len(members) == 3 and {m["LaunchTemplate"]["Version"] for m in members} == {version}
+
+
+def mix(operator: Operator, version: str, **override: Any) -> None:
+    """Give the group a mixed-instances policy, half of it spot."""
+    operator.cloud.client("autoscaling").update_auto_scaling_group(
+        AutoScalingGroupName=operator.world.group,
+        MixedInstancesPolicy={
+            "LaunchTemplate": {
+                "LaunchTemplateSpecification": {"LaunchTemplateId": operator.world.template_id, "Version": version},
+                "Overrides": [{"InstanceType": "t3.small", **override}],
+            },
+            "InstancesDistribution": {"OnDemandBaseCapacity": 2, "OnDemandPercentageAboveBaseCapacity": 0},
+        },
+    )
+
+
+def described(operator: Operator) -> list[dict[str, Any]]:
+    """Describe the group's instances."""
+    ids = operator.world.members()
+    answer = operator.cloud.client("ec2").describe_instances(InstanceIds=ids)
+    return [instance for reservation in answer["Reservations"] for instance in reservation["Instances"]]
+
+
+def security_group(operator: Operator) -> str:
+    ec2 = operator.cloud.client("ec2")
+    vpc = ec2.describe_subnets(SubnetIds=[operator.world.subnets[0]])["Subnets"][0]["VpcId"]
+    return str(ec2.create_security_group(GroupName="shop", Description="shop", VpcId=vpc)["GroupId"])
+
+
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_starts_instances_with_the_templates_network_interface_in_the_groups_subnets(
+    operator: Operator, is_mixed: bool
+) -> None:
+    group_id = security_group(operator)
+    launch_from(
+        operator, NetworkInterfaces=[{"DeviceIndex": 0, "AssociatePublicIpAddress": True, "Groups": [group_id]}]
+    )
+    if is_mixed:
+        mix(operator, "2")
+    assert operator.release("2.0.0").ending is Ending.DONE
+    assert operator.screen.failures == []
+    assert operator.carried() == {"2.0.0"}
+    instances = described(operator)
+    assert {i["SubnetId"] for i in instances} == set(operator.world.subnets)
+    assert {g["GroupId"] for i in instances for n in i["NetworkInterfaces"] for g in n["Groups"]} == {group_id}
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "why"),
+    [
+        ([{"DeviceIndex": 0}, {"DeviceIndex": 1}], "version 2 of shop-prod's launch template has 2 network interfaces"),
+        ([{"DeviceIndex": 0, "PrivateIpAddress": "10.99.0.77"}], "fixes PrivateIpAddress of its network interface"),
+    ],
+)
+def test_refuses_network_interfaces_that_no_second_fleet_can_have(
+    operator: Operator, interfaces: list[dict[str, Any]], why: str
+) -> None:
+    world = operator.world
+    operator.cloud.client("ec2").create_launch_template_version(
+        LaunchTemplateId=world.template_id, SourceVersion="1", LaunchTemplateData={"NetworkInterfaces": interfaces}
+    )
+    operator.cloud.client("autoscaling").update_auto_scaling_group(
+        AutoScalingGroupName=world.group, LaunchTemplate={"LaunchTemplateId": world.template_id, "Version": "2"}
+    )
+    with pytest.raises(Refusal, match=why):
+        operator.release("2.0.0")
+    assert operator.screen.acts == []
+
+
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_starts_instances_in_the_groups_placement_group(operator: Operator, is_mixed: bool) -> None:
+    operator.cloud.client("autoscaling").update_auto_scaling_group(
+        AutoScalingGroupName=operator.world.group, PlacementGroup="apart"
+    )
+    if is_mixed:
+        mix(operator, "1")
+    assert operator.release("2.0.0").ending is Ending.DONE
+    assert {i["Placement"]["GroupName"] for i in described(operator)} == {"apart"}
