@@ -43,14 +43,14 @@ class Observer:
         seen = self._seen = autoscaling.read_group(settings, self._seen)
         read = ec2.read_instances(settings, [*seen.members, *(record.launched if record else ())], _tags_of(record))
         joined, unseen = self._joined(seen, read, record)
-        self._learn_images({i.image_id for i in joined.values()} | {seen.blueprint.image_id})
+        self._learn_images({i.image_id for i in joined.values()} | {seen.template_image})
         facts = Facts(
             at=self._clock(),
             group=seen.group,
             instances=self._asked(self._checked(joined), record),
             balancers=elb.read_balancers(settings, seen.target_groups, seen.classic),
             images=dict(self._images),
-            template_image=seen.blueprint.image_id,
+            template_image=seen.template_image,
             alarms=cloudwatch.read_alarms(settings, settings.release.alarms) if settings.release.alarms else {},
             unseen=unseen,
             shut=shut or {},
@@ -100,7 +100,12 @@ class Observer:
     def drain_s(self) -> float:
         """Return how long the group's load balancers let instances finish their requests, at the longest."""
         seen = self._seen or autoscaling.read_group(self._settings)
-        return elb.read_drain_s(self._settings, seen.target_groups, seen.classic)
+        return elb.read_delays(self._settings, seen.target_groups, seen.classic).drain_s
+
+    def slow_start_s(self) -> float:
+        """Return how long the group's load balancers send new instances less than their share, at the longest."""
+        seen = self._seen or autoscaling.read_group(self._settings)
+        return elb.read_delays(self._settings, seen.target_groups, seen.classic).slow_start_s
 
     def _recent(self) -> Facts | None:
         """Return the looks before this one, cut to what confirmations ask for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..plan.fleet import Balancer, Health, Registration
@@ -28,6 +28,19 @@ _WORST_FIRST = (Health.DRAINING, Health.UNHEALTHY, Health.INITIAL, Health.UNUSED
 # A classic load balancer says InService of an instance that it is still draining
 # (https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/config-conn-drain.html).
 _CLASSIC_DRAINING = "deregistration currently in progress"
+
+
+@dataclass(frozen=True)
+class Delays:
+    """How long load balancers take over those that come and go.
+
+    :param drain_s: seconds that a leaving instance has to finish its requests.
+    :param slow_start_s: seconds from the time that a new instance is healthy until it gets its full share of requests,
+        in a target group with others that do; 0 when it gets it at once.
+    """
+
+    drain_s: float
+    slow_start_s: float
 
 
 def read_balancers(settings: Settings, target_groups: Sequence[str], classic: Sequence[str]) -> tuple[Balancer, ...]:
@@ -114,22 +127,23 @@ def read_addresses(settings: Settings, target_groups: Sequence[str], classic: Se
     return tuple(urls)
 
 
-def read_drain_s(settings: Settings, target_groups: Sequence[str], classic: Sequence[str]) -> float:
-    """Return the seconds that load balancers let a leaving instance finish its requests: of them all, the longest.
+def read_delays(settings: Settings, target_groups: Sequence[str], classic: Sequence[str]) -> Delays:
+    """Return how long load balancers take over instances that come and go: of them all, the longest.
 
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html
     https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/config-conn-drain.html
     """
-    longest_s = 0.0
+    drain_s = slow_start_s = 0.0
     for arn in target_groups:
         answer = client("elbv2", settings).describe_target_group_attributes(TargetGroupArn=arn)
         attributes = {each["Key"]: each["Value"] for each in answer["Attributes"]}
-        longest_s = max(longest_s, float(attributes.get("deregistration_delay.timeout_seconds", 300)))
+        drain_s = max(drain_s, float(attributes.get("deregistration_delay.timeout_seconds", 300)))
+        slow_start_s = max(slow_start_s, float(attributes.get("slow_start.duration_seconds", 0)))
     for name in classic:
         answer = client("elb", settings).describe_load_balancer_attributes(LoadBalancerName=name)
         draining = answer["LoadBalancerAttributes"].get("ConnectionDraining", {})
-        longest_s = max(longest_s, float(draining.get("Timeout", 300)) if draining.get("Enabled") else 0.0)
-    return longest_s
+        drain_s = max(drain_s, float(draining.get("Timeout", 300)) if draining.get("Enabled") else 0.0)
+    return Delays(drain_s, slow_start_s)
 
 
 def _url(protocol: str, host: str, port: int) -> str:
