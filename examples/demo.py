@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headway.localcloud import life
 from headway.localcloud.load import LoadGenerator, Report, Target, describe
 from headway.plan.settings import Settings
 from headway.tools.aws import client
@@ -29,8 +30,6 @@ from headway.tools.aws import client
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 RESULT = ROOT / "build" / "demo.json"
-# Beside another lab: FABRIC_HEADWAY_LAB_PORT, _LAB_NETWORK, _ENDPOINT and _APT_URL move this one.
-ENDPOINT = os.environ.get("FABRIC_HEADWAY_ENDPOINT", "http://127.0.0.1:4750")
 # A little more than the 200 a second that are promised, so that the slow requests' share never takes it below.
 RATE = 220
 PROMISED_RATE = 200
@@ -40,6 +39,7 @@ GRACE_S, CLEAN_UP_S = 5.0, 60.0
 CAPACITY = 2
 GROUP_TAG = "aws:autoscaling:groupName"
 TYPICAL_RELEASE_S = 24.0
+REFUSED = 2
 STAGES = ("build", "test", "package", "publish", "bake", "release")
 
 
@@ -120,6 +120,14 @@ class Project:
 
         :raises DemoError: it failed and must not.
         """
+        return self.heard(*words, must=must)[0]
+
+    def heard(self, *words: str, must: bool = True) -> tuple[int, str]:
+        """Run ``fab`` as :meth:`fab` does; returns its exit code and what it said.
+
+        :raises DemoError: it failed and must not.
+        """
+        said = ""
         say(f"$ fab {' '.join(words)}")
         if not self.root.is_dir():
             raise DemoError(f"{self.root} is gone: somebody else removed it")
@@ -135,13 +143,14 @@ class Project:
         ) as process:
             try:
                 for line in process.stdout or ():
+                    said += line
                     say(f"  {line.rstrip()}")
             except KeyboardInterrupt:
                 let_end(process)
                 raise
         if must and process.returncode != 0:
             raise DemoError(f"fab {' '.join(words)} ended with exit code {process.returncode}")
-        return process.returncode
+        return process.returncode, said
 
     def fab_killed(self, after_s: float, *words: str) -> None:
         """Run ``fab``, and kill it after so many seconds with the signal that no process can catch."""
@@ -190,8 +199,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Headway's whole pipeline, on this machine, under load.")
     parser.add_argument("--keep", action="store_true", help="leave the local cloud up at the end")
     parser.add_argument("--kills", type=int, default=0, help="then kill this many releases half way and repeat them")
+    parser.add_argument("--port", type=int, help="have the local cloud at this port, beside another one")
     parser.add_argument("--result", type=Path, default=RESULT, help="where the numbers go (default: build/demo.json)")
     options = parser.parse_args()
+    if options.port is not None:
+        os.environ.update(variables_at(options.port))
+    if reason := why_not_alone():
+        print(reason, file=sys.stderr)
+        return REFUSED
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     story, started = Story(), time.monotonic()
     try:
@@ -206,6 +221,39 @@ def main() -> int:
     return 1 if story.broken else 0
 
 
+def port_of_lab() -> int:
+    """Return the port of the demo's cloud."""
+    return int(os.environ.get("FABRIC_HEADWAY_LAB_PORT") or Settings().lab.port)
+
+
+def endpoint() -> str:
+    """Return the URL of the demo's cloud."""
+    return os.environ.get("FABRIC_HEADWAY_ENDPOINT") or f"http://127.0.0.1:{port_of_lab()}"
+
+
+def variables_at(port: int) -> dict[str, str]:
+    """Return the variables that move the shop's cloud to a port, and to a network that goes with it."""
+    second = 100 + port % 100
+    return {
+        "FABRIC_HEADWAY_LAB_PORT": str(port),
+        "FABRIC_HEADWAY_LAB_NETWORK": f"10.{second}.0.0/16",
+        "FABRIC_HEADWAY_ENDPOINT": f"http://127.0.0.1:{port}",
+        "FABRIC_HEADWAY_APT_URL": f"http://10.{second}.0.1:{port}/headway-apt/shop",
+    }
+
+
+def why_not_alone() -> str | None:
+    """Return why the demo cannot have the cloud at its port, with the way out: somebody else's runs there."""
+    port = port_of_lab()
+    pid = life.pid_of(port)
+    if pid is None:
+        return None
+    return (
+        f"demo: a local cloud that the demo did not start runs at port {port} (process {pid}), and stays as it is: "
+        f"scripts/demo --port={port + 1} has one of its own beside it; fab lab.down removes that one"
+    )
+
+
 @contextmanager
 def project(*, keep: bool) -> Iterator[Project]:
     """Make the project and the cloud around it; take both away at the end, also after a failure."""
@@ -217,15 +265,18 @@ def project(*, keep: bool) -> Iterator[Project]:
         shop.create()
         say(f"the shop's repository: {shop.root}")
         shop.fab("apt.key")
-        # Exit code 2 is a refusal: a cloud that runs already is somebody's, and stays.
-        code = shop.fab("lab.up", must=False)
-        ours = code != 2
+        code, said = shop.heard("lab.up", must=False)
+        # A refusal, or one that somebody started in this very moment: it is theirs, and stays.
+        ours = code != REFUSED and "lab: runs at" not in said
+        if code == 0 and not ours:
+            raise DemoError(why_not_alone() or "somebody else's local cloud ran at this port")
         if code != 0:
             raise DemoError(f"fab lab.up ended with exit code {code}")
         yield shop
     finally:
         if keep and ours:
-            variables = " ".join(f"{name}={value}" for name, value in shop.settings.items())
+            moved = {name: os.environ[name] for name in variables_at(0) if name in os.environ}
+            variables = " ".join(f"{name}={value}" for name, value in {**moved, **shop.settings}.items())
             say(f"\nThe cloud stays up. Go on with: cd {shop.root}; export {variables}; fab --list. End: fab lab.down")
         else:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -293,7 +344,7 @@ def kill_and_repeat(
 def instances_of(env: str) -> list[str]:
     """Name every instance that runs and is not another env's: the group's own, and any that was left beside it."""
     living = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}
-    pages = client("ec2", Settings(endpoint=ENDPOINT)).get_paginator("describe_instances").paginate(Filters=[living])
+    pages = client("ec2", Settings(endpoint=endpoint())).get_paginator("describe_instances").paginate(Filters=[living])
     groups = {
         each["InstanceId"]: {tag["Key"]: tag["Value"] for tag in each.get("Tags", [])}.get(GROUP_TAG)
         for page in pages
@@ -317,7 +368,7 @@ def promises_broken(change: Change, outcome: Outcome) -> Iterator[str]:
 
 def load_balancers(env: str) -> dict[str, str]:
     """Ask the cloud for the addresses of an env's load balancers: name to URL."""
-    cloud = Settings(endpoint=ENDPOINT)
+    cloud = Settings(endpoint=endpoint())
     application = client("elbv2", cloud).describe_load_balancers()["LoadBalancers"]
     classic = client("elb", cloud).describe_load_balancers()["LoadBalancerDescriptions"]
     found = {each["LoadBalancerName"]: f"http://{each['DNSName']}" for each in (*application, *classic)}

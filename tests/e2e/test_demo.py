@@ -10,8 +10,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 
@@ -75,6 +78,79 @@ def short() -> Iterator[Path]:
     """Make a folder with a short path: gpg's agent listens on a socket below it."""
     with tempfile.TemporaryDirectory(prefix="hw-") as folder:
         yield Path(folder)
+
+
+@contextmanager
+def somebodys_lab() -> Iterator[tuple[int, list[str]]]:
+    """Answer as a running local cloud does that asks who it is; gives its port, and what it was asked."""
+    asked: list[str] = []
+
+    class Lab(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"port": server.server_port, "pid": 4242}).encode())
+
+        def log_message(self, *_said: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Lab)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port, asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def run_demo(folder: Path, port: int, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "examples/demo.py", "--result", str(folder / "demo.json"), *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "FABRIC_HEADWAY_LAB_PORT": str(port),
+            "TMPDIR": str(folder),
+            "PATH": f"{path or Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_demo_refuses_where_somebody_elses_lab_runs_and_leaves_it_alone(short: Path) -> None:
+    with somebodys_lab() as (port, asked):
+        ended = run_demo(short, port)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(
+        f"demo: a local cloud that the demo did not start runs at port {port} (process 4242)"
+    )
+    assert f"scripts/demo --port={port + 1}" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert set(asked) == {"/_lab"}
+    assert list(short.iterdir()) == []
+
+
+def test_the_demo_never_removes_a_lab_that_came_up_a_moment_before_its_own(short: Path) -> None:
+    fab, told = short / "bin" / "fab", short / "told"
+    fab.parent.mkdir()
+    fab.write_text(f'#!/bin/sh\necho "$@" >> {told}\ncase $1 in lab.up) echo "lab: runs at http://127.0.0.1";; esac\n')
+    fab.chmod(0o755)
+    ended = run_demo(short, free_port(), path=str(fab.parent))
+    assert ended.returncode == 1
+    assert told.read_text().splitlines() == ["apt.key", "lab.up"]
+    assert "BROKEN: somebody else's local cloud ran at this port" in ended.stdout
+
+
+def test_a_demo_beside_another_lab_has_all_that_is_its_own_by_its_port(demo: ModuleType) -> None:
+    one, other = demo.variables_at(4751), demo.variables_at(4752)
+    assert one.keys() == other.keys()
+    assert not set(one.values()) & set(other.values())
 
 
 @pytest.fixture
