@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from moto.core.responses import ActionResult
 from moto.core.types import Base64EncodedString
-from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.exceptions import EC2ClientError, OperationNotPermitted4
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.instances import Instance as MotoInstance
 from moto.ec2.models.instances import InstanceState, Reservation, StateReason
@@ -53,6 +53,9 @@ class Instance(Versioned, MotoInstance):
         self.imaging = False  # its machine stands still for a moment, for an image of its disk
         self.running_since_s: float | None = None
         self.checks = "initializing"
+        # Spot instances cannot be protected: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/terminating-instances.html
+        is_spot = bool(kwargs.get("instance_market_options"))
+        self.disable_api_termination = not is_spot and bool(self._data_of_template().get("DisableApiTermination"))
         for nic in self.nics.values():
             nic.delete_on_termination = True  # the default of a primary interface
         self._enter("pending")
@@ -221,6 +224,19 @@ class InstanceRules(EC2Backend):
                 "The specified subnet does not have enough free addresses to satisfy the request.",
             ) from None
 
+    def terminate_instances(self, instance_ids: list[str]) -> list[tuple[MotoInstance, InstanceState]]:
+        """Terminate, zone by zone: one that is protected keeps all that are named of its zone alive.
+
+        https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html
+        """
+        named = self.get_multi_instances_by_id(instance_ids)
+        kept = {each.availability_zone: each for each in named if each.disable_api_termination}
+        free = [each.id for each in named if each.availability_zone not in kept]
+        ended = super().terminate_instances(free) if free or not kept else []
+        for protected in kept.values():
+            raise OperationNotPermitted4(protected.id)
+        return ended
+
     def all_reservations(self, filters: Any = None) -> list[Reservation]:
         """Return all reservations, without what an answer that is behind does not know yet."""
         unseen_since_s = self.cloud.memory.unseen_since_s
@@ -341,7 +357,7 @@ def run_instances(self: InstanceResponse) -> ActionResult:
     def answer() -> Any:
         _refuse_two_networks(self)
         self.params["MinCount"] = self._get_param("MaxCount")
-        reservation = _run_instances(self).result
+        reservation: Any = _run_instances(self).result
         for instance in reservation.instances:
             instance.close_to(self._get_param("Placement", {}))
         return reservation

@@ -239,8 +239,39 @@ def untag_resources(settings: Settings, ids: Sequence[str], keys: Sequence[str])
 
 
 def terminate_instances(settings: Settings, ids: Sequence[str]) -> None:
-    """Terminate instances; those already gone stay gone."""
-    client("ec2", settings).terminate_instances(InstanceIds=list(ids))
+    """Terminate instances, also those that termination protection guards; those already gone stay gone.
+
+    One of them that is protected keeps all of its zone alive, until its protection is lifted
+    (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html). It is there for what a launch
+    template or somebody wanted to keep, and not for what a release has replaced: Auto Scaling itself does not heed it
+    (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_ChangingDisableAPITermination.html).
+
+    :param ids: instances that are a release's own to end.
+    """
+    from botocore.exceptions import ClientError
+
+    ec2 = client("ec2", settings)
+    try:
+        ec2.terminate_instances(InstanceIds=list(ids))
+    except ClientError as error:
+        if error.response["Error"].get("Code") != "OperationNotPermitted" or not _lift_protection(ec2, ids):
+            raise
+        ec2.terminate_instances(InstanceIds=list(ids))
+
+
+def _lift_protection(ec2: Any, ids: Sequence[str]) -> list[str]:
+    """End the termination protection of those that have it; returns them."""
+    attribute = "disableApiTermination"
+    protected = [
+        instance_id
+        for instance_id in ids
+        if ec2.describe_instance_attribute(InstanceId=instance_id, Attribute=attribute)["DisableApiTermination"][
+            "Value"
+        ]
+    ]
+    for instance_id in protected:
+        ec2.modify_instance_attribute(InstanceId=instance_id, DisableApiTermination={"Value": False})
+    return protected
 
 
 def read_images(settings: Settings) -> dict[str, Image]:

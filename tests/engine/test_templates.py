@@ -110,3 +110,21 @@ def test_starts_instances_in_the_groups_placement_group(operator: Operator, is_m
         mix(operator, "1")
     assert operator.release("2.0.0").ending is Ending.DONE
     assert {i["Placement"]["GroupName"] for i in described(operator)} == {"apart"}
+
+
+@pytest.mark.parametrize(("version", "ending"), [("2.0.0", Ending.DONE), ("3.0.0", Ending.RESTORED)])
+def test_ends_what_the_template_protects_from_termination(operator: Operator, version: str, ending: Ending) -> None:
+    launch_from(operator, DisableApiTermination=True)
+    result = operator.release(version)
+    assert result.ending is ending, result.why
+    assert operator.screen.failures == []
+    assert operator.leftovers() == []
+    assert len(operator.world.members(None)) == 3
+    assert all(is_protected(operator, instance_id) for instance_id in operator.world.members())
+
+
+def is_protected(operator: Operator, instance_id: str) -> bool:
+    answer = operator.cloud.client("ec2").describe_instance_attribute(
+        InstanceId=instance_id, Attribute="disableApiTermination"
+    )
+    return bool(answer["DisableApiTermination"]["Value"])

@@ -422,6 +422,23 @@ def test_a_subnet_beside_network_interfaces_is_refused_even_where_the_template_h
     assert answer["Instances"][0]["SubnetId"] == world.subnets[1]
 
 
+def test_one_that_is_protected_keeps_all_of_its_zone_from_being_terminated(
+    world: World, cloud: SimulatedCloud, ec2: Any
+) -> None:
+    """The example of https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html."""
+    near, far, beside = (run(world, SubnetId=world.subnets[index])[0] for index in (0, 1, 1))
+    ec2.modify_instance_attribute(InstanceId=far, DisableApiTermination={"Value": True})
+    with pytest.raises(ClientError, match=f"The instance '{far}' may not be terminated") as error:
+        ec2.terminate_instances(InstanceIds=[near, far, beside])
+    assert code(error) == "OperationNotPermitted"
+    cloud.clock.sleep(10)
+    assert [state(world, each) for each in (near, far, beside)] == ["terminated", "running", "running"]
+    ec2.modify_instance_attribute(InstanceId=far, DisableApiTermination={"Value": False})
+    ec2.terminate_instances(InstanceIds=[far, beside])
+    cloud.clock.sleep(10)
+    assert state(world, far) == state(world, beside) == "terminated"
+
+
 def test_throttled_calls_are_tried_again_in_virtual_time(world: World, cloud: SimulatedCloud, ec2: Any) -> None:
     cloud.faults.throttle("DescribeInstances", Fault(times=2))
     assert ec2.describe_instances()["ResponseMetadata"]["RetryAttempts"] == 2
