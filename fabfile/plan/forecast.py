@@ -29,7 +29,10 @@ Ending = Staged | Done | Undo | Undone | Stuck | Refuse
 
 @dataclass(frozen=True)
 class Pace:
-    """How long things are taken to last, for the estimate alone: nothing waits by these. All in seconds."""
+    """How long things are taken to last, for the estimate alone: nothing waits by these. All in seconds.
+
+    What settings put an end to is taken to end well before it: see :func:`_paced`.
+    """
 
     boot_s: float = 60
     healthy_s: float = 30
@@ -111,7 +114,9 @@ def foresee(goal: Goal, record: Record, facts: Facts, pace: Pace) -> Forecast:
     :param pace: how long things are taken to last.
     """
     steps: list[Step] = []
+    pace = _paced(pace, goal)
     start, now = facts.at, _count_alive(facts)
+    launched_at, is_early = start, bool(record.launched)
     peak, warnings = now, tuple(_warnings(record, facts))
     for _ in range(MOST_STEPS):
         decision = decide(goal, record, facts)
@@ -127,17 +132,39 @@ def foresee(goal: Goal, record: Record, facts: Facts, pace: Pace) -> Forecast:
                 after=facts,
             )
         seconds = _seconds(decision, record, facts, pace)
+        if isinstance(decision, Wait) and _kind(decision) == "warm":  # they have been booting since they were started
+            seconds = max(seconds - (facts.at - launched_at).total_seconds(), min(seconds, pace.poll_s))
+        if is_early and record.undo is None and getattr(decision, "wake", None) is None:
+            seconds = _in_time(goal, facts, seconds)
         reads = _looks(decision, seconds, pace) * reads_a_look(facts, record)
         steps.append(Step(decision, _scene(facts), calls_of(decision), seconds, reads))
         if isinstance(decision, Act):
             record = _written(decision, record, facts)
             facts = replace(predict(decision, facts), at=facts.at + timedelta(seconds=seconds), before=facts)
+            launched_at = facts.at if isinstance(decision, acts.LaunchInstances) else launched_at
         else:
+            is_early = is_early or _kind(decision) == "early"
             record = note(decision, record, facts)
             facts = _seen_again(waited(decision, facts, seconds), facts, goal.confirmations, decision)
         facts = _forgetful(facts, goal.confirmations)
         peak = max(peak, _count_alive(facts))
     raise RuntimeError(f"a release of {record.version} would never end")
+
+
+def _paced(pace: Pace, goal: Goal) -> Pace:
+    """Fit a pace to what settings say of this fleet: it boots, and for a minute it migrates too, in half its patience.
+
+    A fleet whose settings give it 45 s does not take a minute, or there would be no release of it at all.
+    """
+    half_s = goal.warm_within_s / 2
+    migrate_s = pace.migrate_s if goal.at is None else min(pace.migrate_s, half_s)
+    return replace(pace, boot_s=min(pace.boot_s, half_s), migrate_s=migrate_s)
+
+
+def _in_time(goal: Goal, facts: Facts, seconds: float) -> float:
+    """Shorten what comes between a start as early as settings ask for and its minute: what they ask for is enough."""
+    left_s = 0.0 if goal.at is None else (goal.at - facts.at).total_seconds()
+    return seconds if left_s <= 0 or seconds < left_s / 2 else left_s / 2
 
 
 def _seen_again(later: Facts, before: Facts, reads: int, wait: Wait) -> Facts:
@@ -228,12 +255,17 @@ def _seconds(decision: Act | Wait, record: Record, facts: Facts, pace: Pace) -> 
     if record.mark(decision.mark) is not None:  # what it waited for has happened, and is looked at once more
         return pace.poll_s
     lasting = {"warm": pace.boot_s, "healthy": pace.healthy_s, "steady": pace.healthy_s, "drain": pace.drain_s}
-    return {**lasting, "retire": pace.end_s}.get(decision.name.removeprefix("undo "), pace.poll_s)
+    return {**lasting, "retire": pace.end_s}.get(_kind(decision), pace.poll_s)
+
+
+def _kind(wait: Wait) -> str:
+    """Name what a wait is for; on the way back it is the same."""
+    return wait.name.removeprefix("undo ")
 
 
 def _assumptions(steps: Iterable[Step], pace: Pace) -> Iterator[Assumption]:
     """Yield what the estimate of these steps rests on."""
-    seen = {s.what.name.removeprefix("undo ") if isinstance(s.what, Wait) else type(s.what).__name__ for s in steps}
+    seen = {_kind(s.what) if isinstance(s.what, Wait) else type(s.what).__name__ for s in steps}
     if "BakeImage" in seen:
         yield Assumption("an AMI is baked", pace.bake_s)
     if "Migrate" in seen:
