@@ -20,6 +20,7 @@ from moto.ec2.models.instances import InstanceState, Reservation, StateReason
 from moto.ec2.responses.general import General
 from moto.ec2.responses.instances import InstanceResponse
 
+from . import parameters
 from .direct_kept import Versioned
 from .hosts import HostSpec, HostState, Power
 from .quicker_instances import lose_places
@@ -201,7 +202,7 @@ class InstanceRules(EC2Backend):
         """Launch; https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html."""
         version = self.version_of(kwargs["launch_template"]) if kwargs.get("launch_template") else None
         if version is not None:
-            image_id = image_id or version.image_id
+            image_id = parameters.image_of(self, image_id or version.image_id)
             _place_by_template(version, kwargs)
         self._place_by_default(kwargs)
         self.why_not_image(image_id)
@@ -266,7 +267,7 @@ class InstanceRules(EC2Backend):
 
     def why_not_image(self, image_id: str) -> None:
         """Raise EC2's error for an image that cannot be launched."""
-        image = self.amis.get(image_id)
+        image = self.amis.get(parameters.image_of(self, image_id))
         if image is None:
             raise EC2ClientError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
         if image.state != "available":

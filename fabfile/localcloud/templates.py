@@ -14,6 +14,7 @@ from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateVersi
 from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.ec2.utils import parse_user_data
 
+from . import parameters
 from .instances import once
 
 PER_PAGE = 200
@@ -126,12 +127,19 @@ def _template(response: LaunchTemplates) -> LaunchTemplate:
     return template
 
 
+def _data(response: LaunchTemplates, version: LaunchTemplateVersion) -> dict[str, Any]:
+    """Show what a version says; where ResolveAlias asks for it, its AMI instead of the parameter that names it."""
+    if not response._get_bool_param("ResolveAlias", False) or not version.image_id:
+        return version.data
+    return {**version.data, "ImageId": parameters.image_of(response.ec2_backend, version.image_id)}
+
+
 def _shown(response: LaunchTemplates, template: LaunchTemplate, version: LaunchTemplateVersion) -> dict[str, Any]:
     return {
         "CreateTime": version.create_time,
         "CreatedBy": f"arn:{response.partition}:iam::{response.current_account}:root",
         "DefaultVersion": template.is_default(version),
-        "LaunchTemplateData": version.data,
+        "LaunchTemplateData": _data(response, version),
         "LaunchTemplateId": template.id,
         "LaunchTemplateName": template.name,
         "VersionDescription": version.description,

@@ -288,9 +288,13 @@ def read_images(settings: Settings) -> dict[str, Image]:
 def read_template(settings: Settings, template_id: str, version: str) -> Blueprint:
     """Resolve a template version, which may be ``$Latest`` or ``$Default``, to its number and what it says.
 
+    An AMI that it names by a parameter of Systems Manager (``resolve:ssm:``) is read as the AMI that this is now. The
+    version that a release writes has its AMI by id, so that nothing but a release changes what the group launches.
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeLaunchTemplateVersions.html
     """
-    answer = client("ec2", settings).describe_launch_template_versions(LaunchTemplateId=template_id, Versions=[version])
+    answer = client("ec2", settings).describe_launch_template_versions(
+        LaunchTemplateId=template_id, Versions=[version], ResolveAlias=True
+    )
     found = answer["LaunchTemplateVersions"][0]
     data = found["LaunchTemplateData"]
     return Blueprint(

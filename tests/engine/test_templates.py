@@ -128,3 +128,19 @@ def is_protected(operator: Operator, instance_id: str) -> bool:
         InstanceId=instance_id, Attribute="disableApiTermination"
     )
     return bool(answer["DisableApiTermination"]["Value"])
+
+
+def test_knows_the_image_of_a_template_that_names_it_by_a_parameter(operator: Operator) -> None:
+    world = operator.world
+    operator.cloud.client("ssm").put_parameter(Name="/shop/ami", Type="String", Value=world.image_ids["1.0.0"])
+    launch_from(operator, ImageId="resolve:ssm:/shop/ami")
+    operator.release_settings["keep_previous"] = True
+    result = operator.release("2.0.0")
+    assert (result.ending, operator.screen.failures) == (Ending.DONE, [])
+    assert result.record is not None
+    assert result.record.from_version == "1.0.0"
+    assert result.record.before.image_id == world.image_ids["1.0.0"]
+    assert len(world.members("Standby")) == 3
+    versions = operator.cloud.client("ec2").describe_launch_template_versions(LaunchTemplateId=world.template_id)
+    images = [each["LaunchTemplateData"]["ImageId"] for each in versions["LaunchTemplateVersions"]]
+    assert images == [world.image_ids["1.0.0"], "resolve:ssm:/shop/ami", world.image_ids["2.0.0"]]

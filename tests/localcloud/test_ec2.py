@@ -439,6 +439,21 @@ def test_one_that_is_protected_keeps_all_of_its_zone_from_being_terminated(
     assert state(world, far) == state(world, beside) == "terminated"
 
 
+def test_a_template_may_name_its_image_by_a_parameter(world: World, cloud: SimulatedCloud, ec2: Any) -> None:
+    """https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/create-launch-template.html."""
+    image_id, named = world.image("2.0.0"), {"ImageId": "resolve:ssm:/shop/ami"}
+    cloud.client("ssm").put_parameter(Name="/shop/ami", Type="String", Value=image_id)
+    ec2.create_launch_template_version(LaunchTemplateId=world.template_id, SourceVersion="1", LaunchTemplateData=named)
+    assert describe(world, run(world)[0])["ImageId"] == image_id
+
+    def shown(**changes: Any) -> str:
+        asked = {"LaunchTemplateId": world.template_id, "Versions": ["$Latest"], **changes}
+        versions = ec2.describe_launch_template_versions(**asked)["LaunchTemplateVersions"]
+        return str(versions[0]["LaunchTemplateData"]["ImageId"])
+
+    assert (shown(), shown(ResolveAlias=True)) == (named["ImageId"], image_id)
+
+
 def test_throttled_calls_are_tried_again_in_virtual_time(world: World, cloud: SimulatedCloud, ec2: Any) -> None:
     cloud.faults.throttle("DescribeInstances", Fault(times=2))
     assert ec2.describe_instances()["ResponseMetadata"]["RetryAttempts"] == 2
