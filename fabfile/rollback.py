@@ -53,7 +53,8 @@ def _target(settings: Settings) -> str:
     """Find what to roll back to: an unfinished rollback's own target, else the version that served before."""
     from .engine.convoy import groups_of
     from .engine.observe import look_once
-    from .engine.operate import journal_of, serving_version, why_unfinished
+    from .engine.operate import journal_of, serving_version
+    from .engine.ways import why_unfinished
     from .plan.outcome import Refusal
     from .plan.past import previous_version
     from .plan.release import Kind

@@ -23,7 +23,8 @@ from ..plan.release import Done, Ending, Record, Wait
 from ..plan.sides import is_committed
 from ..plan.wording import one_line
 from .loop import Clock, Company, Loop, Result
-from .operate import Errand, Means, Order, locked, operate, why_too_late
+from .operate import Errand, Means, Order, locked, operate
+from .ways import why_too_late
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
@@ -60,16 +61,23 @@ def operate_all(settings: Settings, order: Order, means: Means) -> list[Result]:
         # All take the locks in the same order, so that two convoys never wait for each other.
         locks = {each.group: stack.enter_context(locked(each, order, means)) for each in sorted(groups, key=_group)}
         errands = [Errand(each, order, means, locks[each.group]) for each in groups]
-        for errand in errands:
-            errand.clear_the_way()
         begun = _begin(errands, order)
+        asides = []
+        for errand in errands:
+            if aside := errand.clear_the_way():
+                if aside.ending is not Ending.RESTORED:
+                    return [aside]
+                asides.append(aside)
+        if asides:
+            begun = _begin(errands, order)
         convoy = Convoy(means.clock, together=settings.release.together, bound=_is_bound(errands, begun))
+        _write(errands, begun)
         for each, errand, start in zip(groups, errands, begun, strict=True):
             if isinstance(start, Result):
                 convoy.join_ended(each.group, start)
             elif start is not None:
                 company = convoy.company(each.group, order, means)
-                convoy.join(each.group, errand.loop(errand.write(start), company), start)
+                convoy.join(each.group, errand.loop(start, company), start)
         return convoy.run()
 
 
@@ -100,6 +108,16 @@ def _begin(errands: Sequence[Errand], order: Order) -> list[Record | Result | No
     if order.abort and _is_bound(errands, begun):
         raise TooLate(why_too_late(records[0]))
     return begun
+
+
+def _write(errands: Sequence[Errand], begun: Sequence[Record | Result | None]) -> None:
+    """Write down what begins in every group, or in none."""
+    with ExitStack() as taken_back:
+        for errand, start in zip(errands, begun, strict=True):
+            if isinstance(start, Record):
+                errand.write(start)
+                taken_back.callback(errand.withdraw)
+        taken_back.pop_all()
 
 
 def _is_bound(errands: Sequence[Errand], begun: Sequence[Record | Result | None]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -24,9 +25,15 @@ from .lock import Lock, held
 from .loop import Clock, Company, Loop, Result, Screen, Witness
 from .observe import Asker, Observer
 from .waiting import Turn
+from .ways import why_not_stage, why_too_late, why_unfinished
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+# How the reason of a staged fleet ends that was put back for another order.
+_ASIDE = " takes its place"
 
 
 @dataclass(frozen=True)
@@ -83,17 +90,22 @@ def operate(settings: Settings, order: Order, means: Means) -> Result:
     """
     with locked(settings, order, means) as lock:
         errand = Errand(settings, order, means, lock)
-        errand.clear_the_way()
-        record = errand.record()
-        if isinstance(record, Result):
-            return record
-        return errand.loop(record, Company(stop=means.stop, link=order.link)).run(record)
+        begun = errand.foresee()
+        if aside := errand.clear_the_way():
+            if aside.ending is not Ending.RESTORED:
+                return aside
+            begun = errand.foresee()
+        if isinstance(begun, Result):
+            return begun
+        return errand.loop(errand.write(begun), Company(stop=means.stop, link=order.link)).run(begun)
 
 
 def locked(settings: Settings, order: Order, means: Means) -> AbstractContextManager[Lock]:
     """Hold the group's lock, by its name, so that projects may share a prefix."""
     release = settings.release
-    turn = Turn(order.kind, order.version, supersedes=release.supersede, say=means.say, stop=means.stop)
+    # What releases nothing takes nobody's place who would.
+    supersedes = release.supersede and not order.abort and not order.wish.stage
+    turn = Turn(order.kind, order.version, supersedes=supersedes, say=means.say, stop=means.stop)
     return held(
         state_of(settings),
         settings.group,
@@ -116,33 +128,24 @@ class Errand:
         self._lock = lock
         self._journal = journal_of(settings)
         self._observer = Observer(settings, means.clock.now, means.ask)
+        self._is_new = False
 
-    def clear_the_way(self) -> None:
+    def clear_the_way(self) -> Result | None:
         """Remove what a release left that has ended, and put a staged fleet of another version back.
 
         That fleet serves nobody, and must keep nobody waiting.
 
-        :raises Refusal: that was stopped, or failed.
+        :returns: how that ended, which is well only if it is RESTORED; None where nothing was in the way.
         """
         record = self._journal.read()
         if record is None:
             self._journal.sweep()
         if record is None or not is_in_the_way(record, self._order):
-            return
-        aside = put_aside(record, self._order)
-        self._journal.write(aside)
+            return None
+        aside = self.write(put_aside(record, self._order))
         result = self.loop(aside, Company(stop=self._means.stop)).run(aside)
-        if result.ending is not Ending.RESTORED:
-            raise Refusal(f"the staged {record.version} could not be put back: {result.why}; {_ways(record)}")
         self._observer = Observer(self._settings, self._means.clock.now, self._means.ask)
-
-    def record(self) -> Record | Result:
-        """Return the record to go on with, written down; or the result, where nothing is to be done.
-
-        :raises Refusal: nothing was touched; the message says why and what to do.
-        """
-        begun = self.foresee()
-        return begun if isinstance(begun, Result) else self.write(begun)
+        return result
 
     def write(self, record: Record) -> Record:
         """Write a record down before its loop begins.
@@ -159,17 +162,31 @@ class Errand:
             raise Refusal(f"another process just began a release of {env}; look with: fab status --env={env}")
         return record
 
+    def withdraw(self) -> None:
+        """Remove the record that was just written, of a release that began only now; one that goes on is kept."""
+        if self._is_new:
+            try:
+                self._journal.sweep()
+            except Exception:
+                _log.debug("record not removed; the same command goes on", exc_info=True)
+
     def foresee(self) -> Record | Result:
-        """Return what :meth:`record` would, and write nothing."""
+        """Return the record to go on with, or the result where nothing is to be done; write nothing.
+
+        :raises Refusal: nothing was touched; the message says why and what to do.
+        """
         record, order = self._journal.read(), self._order
-        if record is not None:
-            return resumed(record, order)
+        if record is not None and record.env != (self._settings.env or ""):
+            raise Refusal(why_unfinished(record))
+        if record is not None and not is_in_the_way(record, order):
+            return self._resume(record)
         if order.abort:
             raise Refusal(f"no release in progress in {self._settings.env}: nothing to put back")
         facts = self._observer.look()
         reason = why_not_begin(self._settings, order, self._journal, facts)
         if reason := reason or why_frozen_for(self._settings, order, facts):
             raise Refusal(reason)
+        self._is_new = True
         begun = begin(
             order.kind,
             order.version,
@@ -184,6 +201,14 @@ class Errand:
         if isinstance(begun, Done):
             return Result(Ending.DONE, begun.summary, None, facts)
         return begun
+
+    def _resume(self, record: Record) -> Record:
+        going, order = resumed(record, self._order), self._order
+        if is_timed_anew(record, order):
+            facts = self._observer.look(record)
+            if reason := why_not_now(order.wish, facts) or why_frozen_for(self._settings, order, facts):
+                raise Refusal(reason)
+        return going
 
     def has_done(self, record: Record) -> bool:
         """Whether this group has ended the release already that another group's record is of."""
@@ -228,6 +253,13 @@ def why_frozen_for(settings: Settings, order: Order, facts: Facts) -> str | None
     if order.kind is Kind.ROLLBACK or order.wish.override is not None:
         return None
     return why_frozen(read_windows(settings.release.freeze), order.wish.at or facts.at)
+
+
+def is_timed_anew(record: Record, order: Order) -> bool:
+    """Whether an order to go on says when the new version is to serve, now or later, and nothing of it serves yet."""
+    has_begun = bool(record.attached or record.recalled)
+    goes_forward = not order.abort and not order.wish.stage and record.undo is None
+    return goes_forward and not has_begun and (record.staged or order.wish.at is not None)
 
 
 def goal_of(settings: Settings, record: Record) -> Goal:
@@ -289,6 +321,8 @@ def resumed(record: Record, order: Order) -> Record:
         record = replace(record, undo=record.undo or f"put back by {order.who}")
     elif (record.version, record.kind) != (order.version, order.kind):
         raise Refusal(why_unfinished(record))
+    elif order.wish.stage and (reason := why_not_stage(record)):
+        raise Refusal(reason)
     marks = ((COMMITTED, committed),) if committed else ()
     return replace(record, failures=0, marks=marks, staged=False, wish=_joined(record.wish, order.wish))
 
@@ -300,33 +334,13 @@ def _joined(before: Wish, now: Wish) -> Wish:
 
 
 def is_in_the_way(record: Record, order: Order) -> bool:
-    """Whether a staged fleet of another version has to be put back before an order can be carried out."""
+    """Whether a staged fleet of another version has to be put back, or is being put back, before an order can begin."""
     another = (record.version, record.kind) != (order.version, order.kind)
+    if record.undo is not None and record.undo.endswith(_ASIDE):
+        return another and not order.abort
     return record.staged and another and not order.abort and record.undo is None
 
 
 def put_aside(record: Record, order: Order) -> Record:
     """Turn a staged fleet's record round, to make way for an order of another version."""
-    return replace(record, undo=f"{order.version} takes its place", staged=False)
-
-
-def why_unfinished(record: Record) -> str:
-    """Say that a release stands open, and the two ways on."""
-    return f"{record.kind.value} of {record.version} in {record.env} by {record.who} is unfinished; {_ways(record)}"
-
-
-def _ways(record: Record) -> str:
-    return f"go on with: {command(record)}, or put back with: fab release --env={record.env} --abort"
-
-
-def why_too_late(record: Record) -> str:
-    """Say that a release cannot be put back any more, and how to go on."""
-    return (
-        f"{record.version} serves and old instances are gone already; finish with: {command(record)}, "
-        f"then: fab rollback --env={record.env}"
-    )
-
-
-def command(record: Record) -> str:
-    """Return the command that goes on with a release."""
-    return f"fab {record.kind.value} --env={record.env} --version={record.version}"
+    return replace(record, undo=f"{order.version}{_ASIDE}", staged=False, failures=0, marks=())

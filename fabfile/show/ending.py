@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..plan.release import Ending, Record
+from ..plan.serving import what_serves
 from ..plan.sides import is_committed
 from . import failure
-from .status import what_serves
 
 if TYPE_CHECKING:
     from ..engine.loop import Result

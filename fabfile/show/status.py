@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..plan.fleet import Facts, Instance, Lifecycle
 from ..plan.release import Record
+from ..plan.serving import what_serves
 
 if TYPE_CHECKING:
     from ..engine.lock import Owner
-
-
-def what_serves(facts: Facts) -> str:
-    """Say in one line which versions serve, and on how many instances."""
-    serving = Counter(
-        facts.version_of(i.image_id) or "?" for i in facts.instances.values() if facts.healthy_everywhere(i.id)
-    )
-    if not serving:
-        return f"nothing serves in {facts.group.name}"
-    counts = ", ".join(f"{version} on {count}" for version, count in sorted(serving.items()))
-    return f"{facts.group.name} serves {counts}"
 
 
 def render(facts: Facts, record: Record | None, owner: Owner | None, urls: Sequence[str]) -> str:
@@ -68,8 +57,8 @@ def _row(instance: Instance, facts: Facts) -> list[str]:
     health = []
     for balancer in facts.balancers:
         registration = balancer.registrations.get(instance.id)
-        reason = f" {registration.reason}" if registration and registration.reason else ""
-        health.append(f"{balancer.health_of(instance.id).value}{reason}")
+        said = (registration.reason, registration.override) if registration else ()
+        health.append(" ".join(filter(None, [balancer.health_of(instance.id).value, *said])))
     return [instance.id, facts.version_of(instance.image_id) or "?", instance.zone, state, *health]
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from fabfile.engine.convoy import groups_of, operate_all
 from fabfile.engine.loop import Result
-from fabfile.engine.operate import Order, journal_of
+from fabfile.engine.operate import Errand, Order, journal_of
 from fabfile.localcloud.models import Behaviour
 from fabfile.localcloud.world import World, provision_world
 from fabfile.plan.fleet import Facts
 from fabfile.plan.outcome import NotRestored, Refusal
-from fabfile.plan.release import Act, Attach, Ending, Kind, Wish
+from fabfile.plan.release import Act, Attach, Ending, Kind, Record, Wish
 
 from .conftest import Listener, Operator
 from .stories import alarm
@@ -216,3 +216,23 @@ def test_puts_the_others_back_whatever_one_of_them_stumbles_over(convoy: Convoy)
     assert "shop-west failed: KeyError: 'what nobody expected'" in operator.screen.reasons
     assert sorted(east.members()) == old
     assert convoy.served(east) == {"1.0.0"}
+
+
+def test_leaves_no_record_in_one_group_when_another_process_begins_in_the_other(
+    convoy: Convoy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    east, west = (journal_of(each) for each in groups_of(convoy.operator.settings))
+    write = Errand.write
+
+    def overtaken(errand: Errand, record: Record) -> Record:
+        if east.read() is not None:  # the east is written: right now somebody else begins in the west
+            west.write(replace(record, id="theirs"))
+        return write(errand, record)
+
+    monkeypatch.setattr(Errand, "write", overtaken)
+    with pytest.raises(Refusal, match="another process just began"):
+        convoy.release("2.0.0")
+    theirs = west.read()
+    assert theirs is not None
+    assert theirs.id == "theirs"
+    assert east.read() is None

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from fabfile.engine.operate import journal_of
+from fabfile.engine.operate import Order, journal_of, operate
 from fabfile.localcloud.models import Behaviour
 from fabfile.plan.outcome import Refusal
 from fabfile.plan.release import Ending, Kind
+from fabfile.tools import ec2
 
 from .conftest import Operator
 from .stories import alarm, at_each_step, versions, when
@@ -262,3 +263,95 @@ def test_has_the_group_terminate_old_instances_where_a_hook_waits_for_them(opera
     assert "Detach" not in operator.screen.acts
     operator.cloud.until(lambda: len(operator.world.members(None)) == 3)
     assert operator.leftovers() == []
+
+
+FROZEN = ["2000-01-01 - 2999-01-01 UTC: the audit"]
+
+
+@pytest.fixture
+def warm(operator: Operator) -> Operator:
+    """Have 1.0.0 serve, with 2.0.0 staged beside it."""
+    operator.world.image("2.5.0", Behaviour(version="2.5.0"), OURS)
+    operator.release("2.0.0", stage=True)
+    assert len(operator.leftovers()) == 3
+    return operator
+
+
+def is_staged(operator: Operator) -> bool:
+    record = journal_of(operator.settings).read()
+    return record is not None and record.staged and len(operator.leftovers()) == 3
+
+
+def test_a_frozen_order_leaves_the_staged_fleet_of_another_version_alone(warm: Operator) -> None:
+    warm.release_settings["freeze"] = FROZEN
+    with pytest.raises(Refusal, match="the audit"):
+        warm.release("2.5.0")
+    assert is_staged(warm)
+
+
+def test_an_order_for_a_bad_version_leaves_the_staged_fleet_alone(operator: Operator) -> None:
+    operator.world.image("2.5.0", Behaviour(version="2.5.0"), OURS)
+    operator.release("2.0.0")
+    operator.release("1.0.0", Kind.ROLLBACK)
+    operator.release("2.5.0", stage=True)
+    with pytest.raises(Refusal, match="recorded as bad"):
+        operate(operator.settings, Order(Kind.ROLLBACK, "2.0.0", "ann"), operator.means)
+    assert is_staged(operator)
+
+
+def test_cuts_no_staged_fleet_over_in_a_freeze_window_unless_somebody_says_why(warm: Operator) -> None:
+    warm.release_settings["freeze"] = FROZEN
+    with pytest.raises(Refusal, match="the audit"):
+        warm.release("2.0.0")
+    assert is_staged(warm)
+    assert warm.release("2.0.0", override="the checkout is down").ending is Ending.DONE
+    assert next(journal_of(warm.settings).history()).override == "the checkout is down"
+
+
+def test_puts_a_staged_fleet_back_in_a_freeze_window(warm: Operator) -> None:
+    warm.release_settings["freeze"] = FROZEN
+    assert warm.release("", abort=True).ending is Ending.RESTORED
+
+
+def test_moves_no_moment_into_a_freeze_window_or_into_the_past(operator: Operator) -> None:
+    now = operator.cloud.clock.now()
+    operator.stop_after(2)
+    operator.release("2.0.0", at=now + timedelta(hours=1))
+    operator.stop = lambda: False
+    tomorrow = now + timedelta(days=1)
+    operator.release_settings["freeze"] = [f"{tomorrow:%Y-%m-%d} - {tomorrow:%Y-%m-%d} UTC: the audit"]
+    for moment, why in ((tomorrow.replace(hour=12), "the audit"), (now - timedelta(hours=1), "has gone by")):
+        with pytest.raises(Refusal, match=why):
+            operator.release("2.0.0", at=moment)
+    assert operator.release("2.0.0", at=now + timedelta(hours=2)).ending is Ending.DONE
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_stop_while_a_staged_fleet_is_put_aside_is_no_refusal_and_the_same_command_goes_on(
+    warm: Operator, looks: int
+) -> None:
+    warm.stop_after(looks)
+    assert warm.release("2.5.0").ending is Ending.STOPPED
+    warm.stop = lambda: False
+    assert warm.release("2.5.0").ending is Ending.DONE
+    assert warm.carried() == {"2.5.0"}
+    assert warm.leftovers() == []
+
+
+def test_a_staged_fleet_that_cannot_be_put_aside_is_no_refusal(warm: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(*_: object, **__: object) -> None:
+        raise RuntimeError("UnauthorizedOperation")
+
+    monkeypatch.setattr(ec2, "terminate_instances", deny)
+    result = warm.release("2.5.0")
+    assert result.ending is Ending.NOT_RESTORED
+    assert "UnauthorizedOperation" in result.why
+
+
+def test_stages_nothing_that_serves_in_part_already(operator: Operator) -> None:
+    operator.stop = lambda: "Attach" in operator.screen.acts
+    operator.release("2.0.0")
+    operator.stop = lambda: False
+    with pytest.raises(Refusal, match=r"2\.0\.0 serves in part already.*go on with: fab release --env=prod"):
+        operator.release("2.0.0", stage=True)
+    assert operator.release("2.0.0").ending is Ending.DONE

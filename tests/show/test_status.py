@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from fabfile.plan.fleet import (
@@ -17,7 +18,8 @@ from fabfile.plan.fleet import (
     Template,
 )
 from fabfile.plan.release import Before, Kind, Record
-from fabfile.show.status import render, what_serves
+from fabfile.plan.serving import what_serves
+from fabfile.show.status import render
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 TEMPLATE = Template("lt-1", "7")
@@ -63,6 +65,16 @@ def test_shows_each_instance_with_its_version_and_the_reason_of_each_load_balanc
     rows = [line.split() for line in text.splitlines()]
     assert ["i-1", "1.0.0", "us-east-1a", "InService", "healthy", "healthy"] in rows
     assert ["i-2", "2.0.0", "us-east-1a", "InService", *["unhealthy", "Target.Timeout"] * 2] in rows
+
+
+def test_shows_a_zonal_shift_of_an_instance_that_is_healthy_all_the_same() -> None:
+    """The page: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/zonal-shift.html."""
+    facts = fleet(instance("i-1", "ami-1", Lifecycle.IN_SERVICE))
+    shifted = {"i-1": Registration(Health.HEALTHY, override="zonal_shift_active")}
+    text = render(replace(facts, balancers=(Balancer("shop-prod", "target group", shifted),)), None, None, ())
+    assert ["i-1", "1.0.0", "us-east-1a", "InService", "healthy", "zonal_shift_active"] in [
+        line.split() for line in text.splitlines()
+    ]
 
 
 def test_leaves_out_what_is_gone() -> None:
