@@ -43,14 +43,14 @@ class Observer:
         seen = self._seen = autoscaling.read_group(settings, self._seen)
         read = ec2.read_instances(settings, [*seen.members, *(record.launched if record else ())], _tags_of(record))
         joined, unseen = self._joined(seen, read, record)
-        self._learn_images({i.image_id for i in joined.values()} | {seen.template_image})
+        self._learn_images({i.image_id for i in joined.values()} | {seen.blueprint.image_id})
         facts = Facts(
             at=self._clock(),
             group=seen.group,
             instances=self._asked(self._checked(joined), record),
             balancers=elb.read_balancers(settings, seen.target_groups, seen.classic),
             images=dict(self._images),
-            template_image=seen.template_image,
+            template_image=seen.blueprint.image_id,
             alarms=cloudwatch.read_alarms(settings, settings.release.alarms) if settings.release.alarms else {},
             unseen=unseen,
             shut=shut or {},
