@@ -90,11 +90,16 @@ class Instance:
 
 @dataclass(frozen=True)
 class Registration:
-    """Health of an instance in a load balancer, with the load balancer's own reason."""
+    """Health of an instance in a load balancer, with the load balancer's own reason.
+
+    :param override: the state of the zonal shift that it is under whatever its health is, empty for none
+        (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_AdministrativeOverride.html).
+    """
 
     health: Health
     reason: str = ""
     description: str = ""
+    override: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from .fleet import Facts, Health, Instance, Power
+from .fleet import Facts, Health, Instance, Power, Registration
 from .release import Record, Stuck, Undo, Wait
 from .sides import Side
 
@@ -41,8 +41,13 @@ def why_unhealthy(instance: Instance, facts: Facts) -> str:
         registration = balancer.registrations.get(instance.id)
         health = balancer.health_of(instance.id)
         if health is not Health.HEALTHY:
-            detail = (
-                f" ({registration.reason}: {registration.description})" if registration and registration.reason else ""
-            )
-            return f"{instance.id} is {health.value} in {balancer.name}{detail}"
+            return f"{instance.id} is {health.value} in {balancer.name}{_detail(registration)}"
     return f"{instance.id} is {instance.lifecycle.value} in {facts.group.name}"
+
+
+def _detail(registration: Registration | None) -> str:
+    if registration is None:
+        return ""
+    reason = f"{registration.reason}: {registration.description}" if registration.reason else ""
+    said = "; ".join(filter(None, [reason, registration.override]))
+    return f" ({said})" if said else ""

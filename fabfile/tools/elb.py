@@ -23,6 +23,7 @@ _TARGET_STATES = {
 }
 # "unavailable" for any other reason: the load balancer itself cannot tell.
 _NOT_CHECKED = "Target.HealthCheckDisabled"
+_NO_OVERRIDE = {"no_override", "unknown"}
 # What drains has requests to finish, whatever else is said of it; what is used on one port alone is not healthy.
 _WORST_FIRST = (Health.DRAINING, Health.UNHEALTHY, Health.INITIAL, Health.UNUSED, Health.HEALTHY)
 # A classic load balancer says InService of an instance that it is still draining
@@ -55,7 +56,7 @@ def _read_target_group(settings: Settings, arn: str) -> Balancer:
     answer = client("elbv2", settings).describe_target_health(TargetGroupArn=arn)
     registrations: dict[str, Registration] = {}
     for raw in answer["TargetHealthDescriptions"]:
-        instance_id, target = raw["Target"]["Id"], _read_target(raw["TargetHealth"])
+        instance_id, target = raw["Target"]["Id"], _read_target(raw)
         also = registrations.get(instance_id)  # on another port
         registrations[instance_id] = _joined(also, target) if also else target
     # arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID
@@ -66,13 +67,16 @@ def _read_target(raw: Mapping[str, Any]) -> Registration:
     """Read the health of one target; one that is not checked gets traffic.
 
     https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/zonal-shift.html
     """
-    reason = raw.get("Reason", "")
-    if raw["State"] == "unavailable":
+    told = raw["TargetHealth"]
+    reason = told.get("Reason", "")
+    if told["State"] == "unavailable":
         health = Health.HEALTHY if reason == _NOT_CHECKED else Health.INITIAL
     else:
-        health = _TARGET_STATES.get(raw["State"], Health.UNHEALTHY)
-    return Registration(health, reason, raw.get("Description", ""))
+        health = _TARGET_STATES.get(told["State"], Health.UNHEALTHY)
+    override = raw.get("AdministrativeOverride", {}).get("State", "")
+    return Registration(health, reason, told.get("Description", ""), "" if override in _NO_OVERRIDE else override)
 
 
 def _joined(one: Registration, other: Registration) -> Registration:

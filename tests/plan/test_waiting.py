@@ -48,6 +48,19 @@ def test_says_where_an_instance_is_not_healthy() -> None:
     )
 
 
+def test_says_that_an_instance_that_is_not_healthy_is_under_a_zonal_shift_too() -> None:
+    """The page: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_AdministrativeOverride.html."""
+    look = facts(old(1))
+
+    def why(reason: str) -> str:
+        shifted = Registration(Health.UNHEALTHY, reason, "late" if reason else "", "zonal_shift_active")
+        balancer = replace(look.balancers[0], registrations={"i-old1": shifted})
+        return why_unhealthy(old(1), replace(look, balancers=(balancer,)))
+
+    assert why("Target.Timeout") == "i-old1 is unhealthy in shop-prod (Target.Timeout: late; zonal_shift_active)"
+    assert why("") == "i-old1 is unhealthy in shop-prod (zonal_shift_active)"
+
+
 def test_believes_what_each_of_so_many_looks_says() -> None:
     one = facts(old(1), looks=1)
     assert not holds(one, 2, lambda _: True)

@@ -134,3 +134,22 @@ def test_no_url_leads_through_a_gateway_load_balancer(aws: Answers) -> None:
     aws.will("describe_listeners", Listeners=[{"ListenerArn": f"{gateway}/1", "LoadBalancerArn": gateway}])
     aws.will("describe_listeners", Listeners=[{"ListenerArn": f"{usual}/1", "Protocol": "HTTP", "Port": 80}])
     assert elb.read_addresses(Settings(), [ARN], []) == ("http://web.example",)
+
+
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_AdministrativeOverride.html
+
+
+@pytest.mark.parametrize(
+    ("state", "override"),
+    [
+        ("zonal_shift_active", "zonal_shift_active"),
+        ("zonal_shift_delegated_to_dns", "zonal_shift_delegated_to_dns"),
+        ("no_override", ""),
+        ("unknown", ""),
+    ],
+)
+def test_a_zonal_shift_is_known_beside_the_health_that_it_does_not_touch(
+    aws: Answers, state: str, override: str
+) -> None:
+    shifted = {**target("healthy"), "AdministrativeOverride": {"State": state}}
+    assert read(aws, shifted) == Registration(Health.HEALTHY, override=override)
