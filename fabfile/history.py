@@ -22,13 +22,15 @@ def history(c: Context, env: str | None = None, last: str | None = None, json: b
     import sys
     from itertools import islice
 
-    from .engine.convoy import groups_of
+    from .engine.convoy import groups_of, names_of
     from .engine.operate import journal_of
     from .show.history import as_json, render
 
     count = _count(last)
     settings = settings_for_env(c, env)
-    groups = {each.group: tuple(islice(journal_of(each).history(), count)) for each in groups_of(settings)}
+    places = groups_of(settings)
+    chapters_of = (tuple(islice(journal_of(each).history(), count)) for each in places)
+    groups = dict(zip(names_of(places), chapters_of, strict=True))
     if json:
         print(as_json(groups))
         return

@@ -99,7 +99,7 @@ def change(c: Context, settings: Settings, order: Order) -> Outcome:
     :raises Refusal: nothing was touched.
     """
     from .engine.act import Works
-    from .engine.convoy import groups_of, operate_all
+    from .engine.convoy import groups_of, names_of, operate_all
     from .engine.loop import Clock, real_clock
     from .engine.operate import Means
     from .engine.witness import Witness
@@ -111,7 +111,8 @@ def change(c: Context, settings: Settings, order: Order) -> Outcome:
         raise Refusal(reason)
     now = real_clock().now
     root = project_root(c)
-    several = len(groups_of(settings)) > 1
+    groups = groups_of(settings)
+    names = {(each.region, each.group): name for each, name in zip(groups, names_of(groups), strict=True)}
 
     with stopping_softly() as stopping:
 
@@ -129,7 +130,7 @@ def change(c: Context, settings: Settings, order: Order) -> Outcome:
         means = Means(
             works=works,
             clock=Clock(now, stopping.sleep),
-            screen=lambda each: PlainScreen(now, named=each.group if several else ""),
+            screen=lambda each: PlainScreen(now, named=names[each.region, each.group] if len(groups) > 1 else ""),
             witness=Witness,
             stop=stopping.asked,
             say=print,

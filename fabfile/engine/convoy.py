@@ -8,6 +8,7 @@ then all of them can go back. From then on none can.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -48,6 +49,12 @@ def groups_of(settings: Settings) -> list[Settings]:
     ]
 
 
+def names_of(groups: Sequence[Settings]) -> list[str]:
+    """Return what each group is called: by its own name, and by its region too where another has the same."""
+    count = Counter(each.group for each in groups)
+    return [each.group if count[each.group] == 1 else f"{each.group} in {each.region}" for each in groups]
+
+
 def operate_all(settings: Settings, order: Order, means: Means) -> list[Result]:
     """Carry an order out in all groups of an env, or go on with it where another process left off.
 
@@ -59,8 +66,9 @@ def operate_all(settings: Settings, order: Order, means: Means) -> list[Result]:
         return [operate(groups[0], order, means)]
     with ExitStack() as stack:
         # All take the locks in the same order, so that two convoys never wait for each other.
-        locks = {each.group: stack.enter_context(locked(each, order, means)) for each in sorted(groups, key=_group)}
-        errands = [Errand(each, order, means, locks[each.group]) for each in groups]
+        in_order = sorted(range(len(groups)), key=lambda number: (groups[number].group, groups[number].region))
+        locks = {number: stack.enter_context(locked(groups[number], order, means)) for number in in_order}
+        errands = [Errand(each, order, means, locks[number]) for number, each in enumerate(groups)]
         begun = _begin(errands, order)
         asides = []
         for errand in errands:
@@ -72,17 +80,12 @@ def operate_all(settings: Settings, order: Order, means: Means) -> list[Result]:
             begun = _begin(errands, order)
         convoy = Convoy(means.clock, together=settings.release.together, bound=_is_bound(errands, begun))
         _write(errands, begun)
-        for each, errand, start in zip(groups, errands, begun, strict=True):
+        for name, errand, start in zip(names_of(groups), errands, begun, strict=True):
             if isinstance(start, Result):
-                convoy.join_ended(each.group, start)
+                convoy.join_ended(name, start)
             elif start is not None:
-                company = convoy.company(each.group, order, means)
-                convoy.join(each.group, errand.loop(start, company), start)
+                convoy.join(name, errand.loop(start, convoy.company(name, order, means)), start)
         return convoy.run()
-
-
-def _group(settings: Settings) -> str:
-    return settings.group
 
 
 def _begin(errands: Sequence[Errand], order: Order) -> list[Record | Result | None]:

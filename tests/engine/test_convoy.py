@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from fabfile.engine.convoy import groups_of, operate_all
+from fabfile.engine import convoy as convoys
+from fabfile.engine.convoy import groups_of, names_of, operate_all
 from fabfile.engine.loop import Result
-from fabfile.engine.operate import Errand, Order, journal_of
+from fabfile.engine.operate import Errand, Means, Order, journal_of
 from fabfile.localcloud.models import Behaviour
 from fabfile.localcloud.world import World, provision_world
 from fabfile.plan.fleet import Facts
 from fabfile.plan.outcome import NotRestored, Refusal
 from fabfile.plan.release import Act, Attach, Ending, Kind, Record, Wish
+from fabfile.plan.settings import Settings
 
+from ..plan.fleets import facts, old
 from .conftest import Listener, Operator
 from .stories import alarm
 
@@ -236,3 +241,35 @@ def test_leaves_no_record_in_one_group_when_another_process_begins_in_the_other(
     assert theirs is not None
     assert theirs.id == "theirs"
     assert east.read() is None
+
+
+def test_calls_groups_of_one_name_by_their_regions_too(convoy: Convoy) -> None:
+    places = {"us": ("shop", "us-east-1"), "eu": ("shop", "eu-west-1"), "more": ("more", "eu-west-1")}
+    convoy.operator.release_settings["groups"] = {
+        name: {"group": group, "region": region} for name, (group, region) in places.items()
+    }
+    groups = groups_of(convoy.operator.settings)
+    assert names_of(groups) == ["shop in us-east-1", "shop in eu-west-1", "more"]
+
+
+def test_keeps_groups_of_one_name_in_two_regions_apart(convoy: Convoy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two groups take each other's place as if the second one were of another region."""
+    released: list[str] = []
+
+    @contextmanager
+    def locked(settings: Settings, order: Order, means: Means) -> Iterator[None]:
+        released.append(settings.region)
+        yield None
+
+    def begun(errands: Sequence[Errand], order: Order) -> list[Result]:
+        return [Result(Ending.DONE, each._settings.region, None, facts(old(1))) for each in errands]
+
+    monkeypatch.setattr(convoys, "locked", locked)
+    monkeypatch.setattr(convoys, "_begin", begun)
+    monkeypatch.setattr(Errand, "clear_the_way", lambda _: None)
+    convoy.operator.release_settings["groups"] = {
+        "us": {"group": "shop-prod", "region": "us-east-1"},
+        "eu": {"group": "shop-prod", "region": "eu-west-1"},
+    }
+    assert [result.why for result in convoy.release("2.0.0")] == ["us-east-1", "eu-west-1"]
+    assert released == ["eu-west-1", "us-east-1"]

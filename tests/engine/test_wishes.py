@@ -9,6 +9,7 @@ import pytest
 from fabfile.engine.operate import Order, journal_of, operate
 from fabfile.localcloud.models import Behaviour
 from fabfile.plan.outcome import Refusal
+from fabfile.plan.reading import read_settings
 from fabfile.plan.release import Ending, Kind
 from fabfile.tools import ec2
 
@@ -354,4 +355,18 @@ def test_stages_nothing_that_serves_in_part_already(operator: Operator) -> None:
     operator.stop = lambda: False
     with pytest.raises(Refusal, match=r"2\.0\.0 serves in part already.*go on with: fab release --env=prod"):
         operator.release("2.0.0", stage=True)
+    assert operator.release("2.0.0").ending is Ending.DONE
+
+
+@pytest.mark.parametrize("looks", [1, 14])
+def test_takes_no_record_of_another_env_for_its_own(operator: Operator, looks: int) -> None:
+    """Two envs whose groups have one name, such as in two regions, and one place in S3."""
+    operator.stop_after(looks)
+    operator.release("2.0.0")
+    release = {**operator.release_settings, "group": "shop-prod"}
+    raw = {"name": "shop", "release": release, "envs": {"prod": {}, "eu": {}}}
+    for order in (Order(Kind.RELEASE, "2.0.0", "eve"), Order(Kind.RELEASE, "", "eve", abort=True)):
+        with pytest.raises(Refusal, match=r"release of 2\.0\.0 in prod by ann is unfinished.*--env=prod"):
+            operate(read_settings(raw, "eu"), order, operator.means)
+    operator.stop = lambda: False
     assert operator.release("2.0.0").ending is Ending.DONE
