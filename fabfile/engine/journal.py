@@ -50,12 +50,20 @@ class Journal:
                 f"the record of the release in progress of {self._env} cannot be read ({error}); "
                 "go on with the Headway that began it"
             ) from error
-        return None if self._bucket.read(self._chapter_key(record)) else record
+        return None if self._has_ended(record) else record
 
     def sweep(self) -> None:
-        """Remove the record that was read last, of a release that has ended: whoever ended it died before doing so."""
-        if self._etag is not None:
+        """Remove the record that was read or written last, of a release that has ended.
+
+        What fails here is left to who comes next: with its chapter in history the release has ended all the same.
+        """
+        if self._etag is None:
+            return
+        try:
             self._bucket.delete(self._key, self._etag)
+        except Exception:
+            _log.debug("%s not removed", self._key, exc_info=True)
+        else:
             self._etag = None
 
     def write(self, record: Record) -> bool:
@@ -99,6 +107,9 @@ class Journal:
     ) -> None:
         """Move the record into history, where nothing is ever rewritten.
 
+        With its chapter there the release has ended, whether the record can be removed now or by who comes next. After
+        an error the chapter may be there or not: call it again with the very same values, and do nothing else.
+
         :param reason: the code of why it ended so, such as :data:`..plan.past.HEALTH`.
         :param link: where the build that ordered it can be read.
         """
@@ -110,7 +121,7 @@ class Journal:
             from_version=record.from_version,
             who=record.who,
             started_at=record.started_at,
-            ended_at=at,
+            ended_at=max(at, record.started_at),  # by another clock, where another machine began it
             ending=ending,
             why=why,
             reason=reason,
@@ -137,8 +148,15 @@ class Journal:
             except ValueError:
                 _log.debug("history: %s cannot be read", key, exc_info=True)
 
+    def _has_ended(self, record: Record) -> bool:
+        return any(key.endswith(_name(record)) for key in self._bucket.keys(self._prefix))
+
     def _chapter_key(self, record: Record) -> str:
-        return f"{self._prefix}{record.started_at:%Y%m%dT%H%M%S}-{record.id}.json"
+        """Return where the chapter of a record stands, or else belongs: behind all others, whatever the clocks say."""
+        keys = self._bucket.keys(self._prefix)
+        number = max((_number(key.removeprefix(self._prefix)) for key in keys), default=0) + 1
+        new = f"{self._prefix}{number:06}-{_name(record)}"
+        return next((key for key in keys if key.endswith(_name(record))), new)
 
     @property
     def _prefix(self) -> str:
@@ -147,3 +165,12 @@ class Journal:
     @property
     def _key(self) -> str:
         return f"{self._env}/release.json"
+
+
+def _name(record: Record) -> str:
+    return f"{record.started_at:%Y%m%dT%H%M%S}-{record.id}.json"
+
+
+def _number(name: str) -> int:
+    digits = name.partition("-")[0]
+    return int(digits) if digits.isdecimal() else 0

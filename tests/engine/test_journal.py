@@ -159,6 +159,39 @@ def test_a_crash_between_history_and_record_writes_no_second_chapter(bucket: Buc
 ZONELESS = written(RECORD).replace(b"+00:00", b"")
 
 
+def test_keeps_the_order_of_chapters_whatever_the_clocks_of_their_writers_say(bucket: Bucket) -> None:
+    for number in (3, 1, 2, 12):  # of whoever wrote the second one, the clock is two hours behind
+        close(bucket, number)
+    assert [chapter.id for chapter in Journal(bucket, "prod").history()] == ["r12", "r2", "r1", "r3"]
+
+
+def test_nothing_ends_before_it_began_although_another_machine_ended_it(bucket: Bucket) -> None:
+    journal = Journal(bucket, "prod")
+    journal.write(RECORD)
+    journal.close(RECORD, Ending.DONE, "fine", NOW - timedelta(hours=1))
+    assert next(journal.history()).ended_at == NOW
+
+
+def test_a_release_has_ended_although_its_record_cannot_be_removed_yet(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(bucket, "prod")
+    journal.write(RECORD)
+    with monkeypatch.context() as patched:
+        patched.setattr(bucket, "delete", fails)
+        journal.close(RECORD, Ending.DONE, "fine", NOW)
+        assert journal.read() is None
+        journal.sweep()
+    assert [chapter.why for chapter in journal.history()] == ["fine"]
+    later = replace(RECORD, id="r2")
+    assert journal.write(later), "the next release begins over what could not be removed"
+    assert Journal(bucket, "prod").read() == later
+
+
+def fails(*_: object) -> bool:
+    raise OSError("503 Slow Down")
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"id": "r1"}', b"[" * 100_000, ZONELESS])
 def test_a_record_that_cannot_be_read_is_refused_in_one_line(bucket: Bucket, body: bytes) -> None:
     bucket.create("prod/release.json", body)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from fabfile.engine import observe
 from fabfile.engine.journal import Journal
 from fabfile.engine.lock import held
-from fabfile.plan.release import Ending
+from fabfile.engine.loop import Clock
+from fabfile.engine.operate import Order, journal_of, operate
+from fabfile.plan.fleet import Alarm
+from fabfile.plan.outcome import Refusal
+from fabfile.plan.release import Ending, Kind
 from fabfile.tools.s3 import Bucket
 
 from ..plan.fleets import NOW, record
+from .conftest import Operator
 
 RECORD = "prod/release.json"
 
@@ -103,6 +111,42 @@ def test_does_not_go_on_with_what_has_ended_although_its_record_was_left(bucket:
     journal.close(record(), Ending.DONE, "fine", NOW)
     bucket.create(RECORD, left.body)  # whoever ended it died before it removed this
     assert Journal(bucket, "prod").read() is None
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_decides_nothing_more_once_the_end_may_stand_in_history(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, *, arrives: bool
+) -> None:
+    """S3 gives no answer to the chapter; the version turns bad while it is tried again."""
+    operator.release_settings.update(keep_previous=True, alarms=["errors"])
+    create, tries = Bucket.create, [0]
+
+    def unanswered(bucket: Bucket, key: str, body: bytes) -> str | None:
+        if "/history/" not in key:
+            return create(bucket, key, body)
+        tries[0] += 1
+        etag = create(bucket, key, body) if arrives or tries[0] > 3 else None
+        if tries[0] > 3:
+            return etag
+        raise OSError("no answer")
+
+    monkeypatch.setattr(Bucket, "create", unanswered)
+    monkeypatch.setattr(observe.cloudwatch, "read_alarms", lambda *_: {"errors": Alarm(tries[0] > 0, "5xx")})
+    result = operator.release("2.0.0")
+    assert tries[0] == 4
+    assert (result.ending, operator.carried()) == (Ending.DONE, {"2.0.0"})
+    assert [chapter.ending for chapter in journal_of(operator.settings).history()] == [Ending.DONE]
+
+
+def test_what_was_rolled_back_from_is_bad_although_a_clock_is_behind(operator: Operator) -> None:
+    clock = operator.cloud.clock
+    clock.sleep(2 * 3600)
+    operator.release("2.0.0")
+    behind = Clock(lambda: clock.now() - timedelta(hours=1), clock.sleep)
+    back = Order(Kind.ROLLBACK, "1.0.0", "bob", bad=True)
+    assert operate(operator.settings, back, replace(operator.means, clock=behind)).ending is Ending.DONE
+    with pytest.raises(Refusal, match=r"2\.0\.0 was recorded as bad: bob rolled back from it"):
+        operate(operator.settings, Order(Kind.ROLLBACK, "2.0.0", "ann"), operator.means)
 
 
 def test_a_heartbeat_knows_at_once_that_somebody_took_the_lock(bucket: Bucket) -> None:

@@ -60,11 +60,7 @@ _LOOP = lies(
         "            if self.company.stop():  #",
         "            if False:  #",
     ),
-    (
-        "never closes its record",
-        "self.journal.close(record, ending, why, self.clock.now(), reason=reason, link=self.company.link)",
-        "pass",
-    ),
+    ("never closes its record", "            close()\n", "            pass\n"),
     ("forgets that it is staged", "staged=True", "staged=False"),
     ("sleeps past its minute", "return min(left_s,", "return max(left_s,"),
     ("forgets what is to blame", "cause=undo.cause, ", ""),
@@ -208,11 +204,25 @@ _JOURNAL = lies(
     ("writes the very bytes that another wrote", "{**plain(record), _WRITER: self._writer, ", "{**plain(record), "),
     ("keeps the record of what has ended", "        self.sweep()\n", ""),
     ("writes no history", "self._bucket.create(self._chapter_key(record), written(chapter))", "pass"),
+    ("goes on with what has ended", "return None if self._has_ended(record) else record", "return record"),
     (
-        "goes on with what has ended",
-        "return None if self._bucket.read(self._chapter_key(record)) else record",
-        "return record",
+        "sorts chapters by the clocks of their writers",
+        'f"{self._prefix}{number:06}-{_name(record)}"',
+        "self._prefix + _name(record)",
     ),
+    ("has a release end before it began", "max(at, record.started_at)", "at"),
+    ("writes a second chapter of the same release", "if key.endswith(_name(record))), new)", "if False), new)"),
+    (
+        "takes a record that cannot be removed for a failure",
+        '            _log.debug("%s not removed", self._key, exc_info=True)\n',
+        "            raise\n",
+    ),
+)
+
+_END = lies(
+    "fabfile.engine.loop",
+    ("tests/engine/test_ownership.py",),
+    ("decides anew although history may have its end", "        if self._ended:", "        if False:"),
 )
 
 _LOCK = lies(
@@ -243,4 +253,4 @@ _CONVOY = lies(
     ("begins in one group although another is refused", "            if not order.abort:", "            if False:"),
 )
 
-IN_THE_ENGINE = (*_LOOP, *_MISHAP, *_HANDS, *_EYES, *_ORDERS, *_FROZEN, *_JOURNAL, *_LOCK, *_CONVOY)
+IN_THE_ENGINE = (*_LOOP, *_MISHAP, *_HANDS, *_EYES, *_ORDERS, *_FROZEN, *_JOURNAL, *_END, *_LOCK, *_CONVOY)
