@@ -14,14 +14,20 @@ class Mishap(Enum):
     """How a call failed, by what can be done about it."""
 
     FINAL = "a stage refused, or a tool of the project failed: trying again cannot help"
-    CAPACITY = "EC2 has no capacity there now"
+    CAPACITY = "EC2 has no capacity there now, or the subnet no address"
     BUSY = "AWS is busy with us or with somebody else"
     CONTRADICTION = "the group is another than we believed: a look answered with yesterday's world"
     FAILED = "anything else"
 
 
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-_CAPACITY = {"InsufficientInstanceCapacity", "InsufficientHostCapacity", "UnfulfillableCapacity", "Unsupported"}
+_CAPACITY = {
+    "InsufficientInstanceCapacity",
+    "InsufficientHostCapacity",
+    "InsufficientFreeAddressesInSubnet",
+    "UnfulfillableCapacity",
+    "Unsupported",
+}
 # https://docs.aws.amazon.com/autoscaling/ec2/APIReference/CommonErrors.html, and those of each action
 _BUSY = {
     "ResourceContention",
@@ -38,6 +44,9 @@ _BUSY = {
     "Unavailable",
     "RequestTimeout",
 }
+# A token that is used up names a launch that happened, in a subnet that had more free addresses than any other then.
+# https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html
+_OUTDATED = {"InvalidInstanceID.NotFound", "IdempotentParameterMismatch"}
 # EC2 Auto Scaling has the one code ValidationError for all of these.
 _CONTRADICTIONS = (
     "is already part of",
@@ -60,7 +69,7 @@ def judge(error: Exception) -> Mishap:
         return Mishap.CAPACITY
     if code in _BUSY or (code is None and _is_connection(error)):
         return Mishap.BUSY
-    if code == "InvalidInstanceID.NotFound" or any(words in message for words in _CONTRADICTIONS):
+    if code in _OUTDATED or any(words in message for words in _CONTRADICTIONS):
         return Mishap.CONTRADICTION
     return Mishap.FAILED
 

@@ -32,6 +32,7 @@ class Observer:
         self._passed: set[str] = set()
         self._expected: dict[str, Instance] = {}
         self._seen: autoscaling.GroupFacts | None = None
+        self._delays: dict[tuple[str, ...], elb.Delays] = {}
 
     def look(self, record: Record | None = None, shut: Mapping[Gate, str] | None = None) -> Facts:
         """Read the group, its instances and those of a release, and every load balancer's word on each.
@@ -43,6 +44,7 @@ class Observer:
         seen = self._seen = autoscaling.read_group(settings, self._seen)
         read = ec2.read_instances(settings, [*seen.members, *(record.launched if record else ())], _tags_of(record))
         joined, unseen = self._joined(seen, read, record)
+        delays = self._read_delays(seen) if record else elb.Delays(0, 0)
         self._learn_images({i.image_id for i in joined.values()} | {seen.blueprint.image_id})
         facts = Facts(
             at=self._clock(),
@@ -53,7 +55,10 @@ class Observer:
             template_image=seen.blueprint.image_id,
             alarms=cloudwatch.read_alarms(settings, settings.release.alarms) if settings.release.alarms else {},
             unseen=unseen,
+            retained=seen.retained,
             shut=shut or {},
+            drain_s=delays.drain_s,
+            slow_start_s=delays.slow_start_s,
             before=self._recent(),
         )
         self._last = facts
@@ -64,10 +69,12 @@ class Observer:
     ) -> tuple[dict[str, Instance], tuple[str, ...]]:
         """Join what the group and EC2 say; an id that EC2 left out this time is as it was when it did not.
 
+        Instances that the group retains are nobody's here: they never go by themselves, and are not ours to end.
+
         :returns: instances by id, and the members that EC2 never knew.
         """
         self._known.update(read)
-        wanted = {*read, *seen.members, *(record.launched if record else ())}
+        wanted = {*read, *seen.members, *(record.launched if record else ())} - set(seen.retained)
         joined: dict[str, Instance] = {}
         for instance_id in wanted:
             instance = self._known.get(instance_id) or self._expected.get(instance_id)
@@ -99,13 +106,14 @@ class Observer:
 
     def drain_s(self) -> float:
         """Return how long the group's load balancers let instances finish their requests, at the longest."""
-        seen = self._seen or autoscaling.read_group(self._settings)
-        return elb.read_delays(self._settings, seen.target_groups, seen.classic).drain_s
+        return self._read_delays(self._seen or autoscaling.read_group(self._settings)).drain_s
 
-    def slow_start_s(self) -> float:
-        """Return how long the group's load balancers send new instances less than their share, at the longest."""
-        seen = self._seen or autoscaling.read_group(self._settings)
-        return elb.read_delays(self._settings, seen.target_groups, seen.classic).slow_start_s
+    def _read_delays(self, seen: autoscaling.GroupFacts) -> elb.Delays:
+        """Ask load balancers for their delays once: each asks for a call of its own."""
+        asked = (*seen.target_groups, "", *seen.classic)
+        if asked not in self._delays:
+            self._delays[asked] = elb.read_delays(self._settings, seen.target_groups, seen.classic)
+        return self._delays[asked]
 
     def _recent(self) -> Facts | None:
         """Return the looks before this one, cut to what confirmations ask for."""
@@ -124,13 +132,17 @@ class Observer:
                 self._images[image_id] = Image(image_id, "?")
 
     def _asked(self, instances: dict[str, Instance], record: Record | None) -> dict[str, Instance]:
-        """Ask the instances that might get traffic soon: those outside the group, and those that rest in Standby."""
+        """Ask the instances that might get traffic soon: those outside the group, and those that rest in Standby.
+
+        Only over HTTP do they need an IPv4 address to be asked at.
+        """
         if record is None:
             return instances
         to_ask = {
             i.id: i.address
             for i in instances.values()
-            if i.power is Power.RUNNING and i.lifecycle in (Lifecycle.OUTSIDE, Lifecycle.STANDBY) and i.address
+            if i.power is Power.RUNNING and i.lifecycle in (Lifecycle.OUTSIDE, Lifecycle.STANDBY)
+            if i.address or self._settings.release.health.via == "balancer"
         }
         answers = self._ask(to_ask)
         return {

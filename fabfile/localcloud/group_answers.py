@@ -22,6 +22,7 @@ LATER_SETTINGS = {
     "CapacityRebalance": "capacity_rebalance",
     "MaxInstanceLifetime": "max_instance_lifetime",
     "DefaultInstanceWarmup": "default_instance_warmup",
+    "InstanceLifecyclePolicy": "instance_lifecycle_policy",
 }
 
 _create_auto_scaling_group = AutoScalingResponse.create_auto_scaling_group

@@ -105,6 +105,7 @@ class Group(FakeAutoScalingGroup):
         self.refreshes: list[Refresh] = []  # newest first
         self.scheduled_until = cloud.clock.now()  # what recurs has been looked at until here
         self.cools_until_s = 0.0
+        self.instance_lifecycle_policy: dict[str, Any] = {}
         self.status: str | None = None
         self.log = Log(self.name, self.arn, cloud.utcnow)
         self.retry_at_s = 0.0
@@ -168,6 +169,14 @@ class Group(FakeAutoScalingGroup):
     def set_desired_capacity(self, new_capacity: int | None) -> None:
         """Note the number; :mod:`.scaling` reaches it."""
         self.desired_capacity = self.min_size if new_capacity is None else new_capacity
+
+    @property
+    def retains(self) -> bool:
+        """Whether it keeps instances whose termination a hook has abandoned.
+
+        https://docs.aws.amazon.com/autoscaling/ec2/userguide/instance-lifecycle-policy.html
+        """
+        return dict(self.instance_lifecycle_policy.get("RetentionTriggers", {})).get("TerminateHookAbandon") == "retain"
 
     def counted(self) -> list[Member]:
         """Return the members that count against the desired capacity."""

@@ -125,11 +125,24 @@ def _terminating_wait(rules: GroupRules, group: Group, member: Member) -> None:
 
 def _terminating_proceed(rules: GroupRules, group: Group, member: Member) -> None:
     member.is_released = True
+    if member.abandoned_because and group.retains and member.machine.state == "running":
+        member.lifecycle_state = "Terminating:Retained"
+        group.log.end(member.activity, "Failed", member.abandoned_because)
+        return
     if member.machine.state == "terminated":
         group.leave(member)
         group.log.end(member.activity)
     else:
         member.machine.terminate()
+
+
+def _retained(rules: GroupRules, group: Group, member: Member) -> None:
+    """Keep what nobody could say goodbye to, until somebody ends it by hand.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/manage-retained-instances.html
+    """
+    if member.machine.state == "terminated":
+        group.leave(member)
 
 
 def _has_left(group: Group, member: Member) -> bool:
@@ -169,6 +182,7 @@ STEPS = {
     "Terminating": _terminating,
     "Terminating:Wait": _terminating_wait,
     "Terminating:Proceed": _terminating_proceed,
+    "Terminating:Retained": _retained,
 }
 
 

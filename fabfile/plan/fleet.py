@@ -221,6 +221,7 @@ class Facts:
 
     :param alarms: by name, those that the settings name.
     :param unseen: ids that the group lists and EC2 does not know: one of them answered with yesterday's world.
+    :param retained: instances that the group has let go of and keeps for somebody to look at: no part of this fleet.
     :param shut: gates that are not open yet, each with what it waits for.
     """
 
@@ -232,6 +233,7 @@ class Facts:
     template_image: str
     alarms: Mapping[str, Alarm] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
+    retained: tuple[str, ...] = ()
     shut: Mapping[Gate, str] = field(default_factory=dict)
     before: Facts | None = field(default=None, repr=False)
 

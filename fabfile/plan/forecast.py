@@ -302,6 +302,9 @@ def _warnings(record: Record, facts: Facts) -> Iterator[str]:
     resting = (i for i in facts.instances.values() if i.lifecycle is Lifecycle.STANDBY and i.standby is None)
     if foreign := sorted(i.id for i in resting if i.alive):
         yield f"{counted(len(foreign), 'instance')} in Standby by somebody else's doing, left as it is: {_few(foreign)}"
+    if facts.retained:
+        what = f"{counted(len(facts.retained), 'instance')} retained by {group.name} (Terminating:Retained)"
+        yield f"{what}, left as it is until somebody ends it: {_few(list(facts.retained))}"
     if group.launch_hooks:
         yield f"new instances do not run the group's hooks for launching ones: {', '.join(group.launch_hooks)}"
     if record.wish.override is not None:

@@ -17,6 +17,24 @@ if TYPE_CHECKING:
     from ..plan.settings import Settings
 
 
+# https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_Instance.html: of LifecycleState. An instance whose root
+# volume is replaced is out of service until it comes back, one in quarantine until somebody decides.
+_LIFECYCLES = {
+    "Pending": Lifecycle.PENDING,
+    "Pending:Wait": Lifecycle.PENDING,
+    "Pending:Proceed": Lifecycle.PENDING,
+    "Quarantined": Lifecycle.PENDING,
+    "ReplacingRootVolume": Lifecycle.PENDING,
+    "ReplacingRootVolume:Wait": Lifecycle.PENDING,
+    "ReplacingRootVolume:Proceed": Lifecycle.PENDING,
+    "RootVolumeReplaced": Lifecycle.PENDING,
+    "InService": Lifecycle.IN_SERVICE,
+    "EnteringStandby": Lifecycle.ENTERING_STANDBY,
+    "Standby": Lifecycle.STANDBY,
+}
+# A hook of its termination was abandoned, and the group keeps it until somebody ends it by hand; it does not count it
+# (https://docs.aws.amazon.com/autoscaling/ec2/userguide/manage-retained-instances.html).
+_RETAINED = "Terminating:Retained"
 # https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_InstanceRefresh.html
 _REFRESH_ENDED = {"Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful"}
 
@@ -47,7 +65,10 @@ class Hooks:
 
 @dataclass(frozen=True)
 class GroupFacts:
-    """A group with its members and the load balancers that it registers them with."""
+    """A group with its members and the load balancers that it registers them with.
+
+    :param retained: instances that it has let go of and keeps for somebody to look at; they are no members any more.
+    """
 
     group: Group
     blueprint: ec2.Blueprint
@@ -56,6 +77,7 @@ class GroupFacts:
     classic: tuple[str, ...]
     subnet_ids: tuple[str, ...]
     hooks: Hooks
+    retained: tuple[str, ...] = ()
 
 
 def read_group(settings: Settings, last: GroupFacts | None = None) -> GroupFacts:
@@ -82,12 +104,29 @@ def read_group(settings: Settings, last: GroupFacts | None = None) -> GroupFacts
     return GroupFacts(
         group=_group(raw, blueprint, subnets, hooks),
         blueprint=blueprint,
-        members={member["InstanceId"]: _membership(member) for member in raw["Instances"]},
-        target_groups=tuple(raw.get("TargetGroupARNs", [])),
-        classic=tuple(raw.get("LoadBalancerNames", [])),
+        members={each["InstanceId"]: _membership(each) for each in raw["Instances"] if not _is_retained(each)},
+        target_groups=_sources(raw, "TargetGroupARNs", "elbv2"),
+        classic=_sources(raw, "LoadBalancerNames", "elb"),
         subnet_ids=subnet_ids,
         hooks=hooks,
+        retained=tuple(sorted(each["InstanceId"] for each in raw["Instances"] if _is_retained(each))),
     )
+
+
+def _is_retained(member: dict[str, Any]) -> bool:
+    return bool(member["LifecycleState"] == _RETAINED)
+
+
+def _sources(raw: dict[str, Any], listed: str, kind: str) -> tuple[str, ...]:
+    """Name a group's load balancers of a kind, as it was given them: in their own list, as traffic sources, or both.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_TrafficSourceIdentifier.html
+
+    :param kind: the type of traffic source; target groups may leave it out.
+    """
+    default = "elbv2" if kind == "elbv2" else ""
+    sources = [each["Identifier"] for each in raw.get("TrafficSources", []) if each.get("Type", default) == kind]
+    return tuple(dict.fromkeys([*raw.get(listed, []), *sources]))
 
 
 def _read_hooks(settings: Settings, template: Template) -> Hooks:
@@ -205,16 +244,16 @@ def _membership(member: dict[str, Any]) -> Membership:
 
 
 def _lifecycle(state: str) -> Lifecycle:
-    """Fold hooks and detaching into the states that a release tells apart."""
+    """Fold hooks and detaching into the states that a release tells apart.
+
+    A state that is new to us is of a member all the same: it is not in service, and nobody else's to end.
+    """
+    if state.startswith("Warmed:"):
+        # Those of a warm pool serve nobody and are not ours to move.
+        return Lifecycle.OUTSIDE
     if state.startswith(("Terminat", "Detach")):
         return Lifecycle.LEAVING
-    if state.startswith("Pending"):
-        return Lifecycle.PENDING
-    try:
-        return Lifecycle(state)
-    except ValueError:
-        # Warmed:* instances serve nobody and are not ours to move.
-        return Lifecycle.OUTSIDE
+    return _LIFECYCLES.get(state, Lifecycle.PENDING)
 
 
 def attach_instances(settings: Settings, ids: Sequence[str]) -> None:

@@ -321,10 +321,14 @@ def write_template_version(settings: Settings, source: Template, image_id: str, 
 
 
 def read_zones(settings: Settings, subnets: Sequence[str]) -> dict[str, str]:
-    """Return zone to subnet id, the first subnet of each zone."""
+    """Return zone to subnet id: of each zone the subnet with most free addresses, the first of those alike.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Subnet.html
+    """
     answer = client("ec2", settings).describe_subnets(SubnetIds=list(subnets))
+    order = {subnet: place for place, subnet in enumerate(subnets)}
     zones: dict[str, str] = {}
-    for raw in sorted(answer["Subnets"], key=lambda subnet: list(subnets).index(subnet["SubnetId"])):
+    for raw in sorted(answer["Subnets"], key=lambda each: (-each["AvailableIpAddressCount"], order[each["SubnetId"]])):
         zones.setdefault(raw["AvailabilityZone"], raw["SubnetId"])
     return zones
 

@@ -10,6 +10,7 @@ import pytest
 
 from fabfile.engine.observe import Observer
 from fabfile.plan.fleet import LEAVING_TAG, RELEASE_TAG, Facts, Gate, Image, Instance, Lifecycle, Power
+from fabfile.plan.reading import read_settings
 from fabfile.plan.release import Record
 from fabfile.plan.settings import Settings
 from fabfile.tools import autoscaling, ec2, elb
@@ -30,6 +31,7 @@ class World:
         self.passing: set[str] = set()
         self.answers: dict[str, bool] = {}
         self.tags: Mapping[str, str] = {}
+        self.retained: tuple[str, ...] = ()
         self.asked_checks: list[list[str]] = []
         self.now = NOW
         monkeypatch.setattr(autoscaling, "read_group", self._read_group)
@@ -39,7 +41,9 @@ class World:
         monkeypatch.setattr(elb, "read_balancers", lambda *_: ())
 
     def _read_group(self, *_: object) -> GroupFacts:
-        return GroupFacts(facts().group, Blueprint(OLD, "ami-1"), dict(self.members), (), (), (), Hooks())
+        return GroupFacts(
+            facts().group, Blueprint(OLD, "ami-1"), dict(self.members), (), (), (), Hooks(), self.retained
+        )
 
     def _read_instances(self, _: Settings, _ids: object, tagged: Mapping[str, str]) -> dict[str, Instance]:
         self.tags = tagged
@@ -102,6 +106,13 @@ def test_has_whom_it_started_in_the_picture_before_ec2_lists_them(world: World, 
     assert look(observer, written).instances["i-new1"].power is Power.RUNNING
 
 
+def test_has_nobody_in_the_picture_whom_the_group_retains(world: World, observer: Observer) -> None:
+    world.members, world.retained = {"i-old1": SERVING}, ("i-old2",)
+    world.has(old(1), old(2))
+    seen = look(observer, record(launched=("i-old2",)))
+    assert (set(seen.instances), seen.retained) == ({"i-old1"}, ("i-old2",))
+
+
 def test_takes_the_groups_word_for_who_is_in_it(world: World, observer: Observer) -> None:
     sick = Membership(Lifecycle.STANDBY, healthy=False, protected=True)
     world.members = {"i-old1": sick}
@@ -132,6 +143,16 @@ def test_asks_those_that_might_serve_soon_and_nobody_else(world: World, observer
     world.answers = {"i-new1": False}
     seen = look(observer).instances
     assert [seen[i].answers for i in ("i-old1", "i-old2", "i-new1", "i-new2")] == [None, True, False, None]
+
+
+def test_leaves_it_to_the_load_balancer_whether_one_without_an_ipv4_address_is_well(world: World) -> None:
+    world.has(new(1, address=""))
+    balancers = read_settings(
+        {"name": "shop", "release": {"health": {"via": "balancer"}}, "envs": {"prod": {}}}, "prod"
+    )
+    seen = look(Observer(balancers, lambda: NOW)).instances["i-new1"]
+    assert (seen.answers, seen.answer) == (True, "left to the load balancer")
+    assert look(Observer(Settings(), lambda: NOW)).instances["i-new1"].answers is None
 
 
 def test_remembers_as_many_looks_as_facts_must_hold_for(world: World, observer: Observer) -> None:

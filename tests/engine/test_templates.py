@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fabfile.localcloud.faults import Fault
 from fabfile.plan.outcome import Refusal
 from fabfile.plan.release import Ending
 
@@ -144,3 +145,52 @@ def test_knows_the_image_of_a_template_that_names_it_by_a_parameter(operator: Op
     versions = operator.cloud.client("ec2").describe_launch_template_versions(LaunchTemplateId=world.template_id)
     images = [each["LaunchTemplateData"]["ImageId"] for each in versions["LaunchTemplateVersions"]]
     assert images == [world.image_ids["1.0.0"], "resolve:ssm:/shop/ami", world.image_ids["2.0.0"]]
+
+
+def test_waits_for_nobody_whom_the_group_retains(operator: Operator) -> None:
+    autoscaling, world = operator.cloud.client("autoscaling"), operator.world
+    autoscaling.put_lifecycle_hook(
+        AutoScalingGroupName=world.group,
+        LifecycleHookName="bye",
+        LifecycleTransition="autoscaling:EC2_INSTANCE_TERMINATING",
+        DefaultResult="ABANDON",
+        HeartbeatTimeout=30,
+    )
+    autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName=world.group,
+        InstanceLifecyclePolicy={"RetentionTriggers": {"TerminateHookAbandon": "retain"}},
+    )
+    kept = world.members()[0]
+    autoscaling.terminate_instance_in_auto_scaling_group(InstanceId=kept, ShouldDecrementDesiredCapacity=False)
+    operator.cloud.until(lambda: kept in world.members("Terminating:Retained") and operator.serving() == 3)
+    operator.fewest_serving = 3
+    began_s = operator.cloud.clock.elapsed_s
+    assert operator.release("2.0.0").ending is Ending.DONE
+    assert operator.cloud.clock.elapsed_s - began_s < operator.settings.release.drain_within_s
+    assert operator.carried() == {"2.0.0"}
+    assert world.members("Terminating:Retained")[0] == kept
+
+
+def test_starts_instances_in_the_subnet_of_a_zone_that_has_addresses_left(operator: Operator) -> None:
+    ec2, world = operator.cloud.client("ec2"), operator.world
+    vpc = ec2.describe_subnets(SubnetIds=[world.subnets[0]])["Subnets"][0]["VpcId"]
+    small, wide = (
+        ec2.create_subnet(VpcId=vpc, CidrBlock=cidr, AvailabilityZone="us-east-1a")["Subnet"]["SubnetId"]
+        for cidr in ("10.99.64.0/28", "10.99.80.0/20")
+    )
+    template = {"LaunchTemplateId": world.template_id, "Version": "1"}
+    ec2.run_instances(LaunchTemplate=template, SubnetId=small, MinCount=11, MaxCount=11)
+    operator.cloud.client("autoscaling").update_auto_scaling_group(
+        AutoScalingGroupName=world.group, VPCZoneIdentifier=f"{small},{wide},{world.subnets[1]}"
+    )
+    assert operator.release("2.0.0").ending is Ending.DONE
+    assert operator.screen.failures == []
+    assert {i["SubnetId"] for i in described(operator)} == {wide, world.subnets[1]}
+
+
+def test_starts_instances_elsewhere_while_a_zones_subnet_has_no_address_left(operator: Operator) -> None:
+    full = "InsufficientFreeAddressesInSubnet"
+    operator.cloud.faults.fail("RunInstances", full, "not enough free addresses", Fault(times=1))
+    assert operator.release("2.0.0").ending is Ending.DONE
+    assert len(operator.screen.failures) == 1
+    assert len({i["Placement"]["AvailabilityZone"] for i in described(operator)}) == 1

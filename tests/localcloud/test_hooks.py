@@ -216,6 +216,28 @@ def test_hooks_do_not_run_for_attaching_detaching_and_standby(
     assert mine not in states(world)
 
 
+def test_a_policy_retains_whose_termination_was_abandoned_until_somebody_ends_it(
+    world: World, cloud: SimulatedCloud, autoscaling: Any, hook: Any
+) -> None:
+    """https://docs.aws.amazon.com/autoscaling/ec2/userguide/manage-retained-instances.html."""
+    hook(TERMINATING)
+    autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName=world.group,
+        InstanceLifecyclePolicy={"RetentionTriggers": {"TerminateHookAbandon": "retain"}},
+    )
+    leaving = world.members()[0]
+    autoscaling.terminate_instance_in_auto_scaling_group(InstanceId=leaving, ShouldDecrementDesiredCapacity=False)
+    assert waiting(world, "Terminating:Wait") == leaving
+    complete(world, leaving, "ABANDON")
+    cloud.clock.sleep(120)
+    assert states(world)[leaving] == "Terminating:Retained"
+    assert len(world.members()) == 2  # it does not count: another has taken its place
+    assert leaving not in world.health()
+    cloud.client("ec2").terminate_instances(InstanceIds=[leaving])
+    cloud.clock.sleep(10)
+    assert leaving not in states(world)
+
+
 def test_deleting_a_hook_abandons_launches_and_lets_terminations_go_on(
     world: World, hook: Any, autoscaling: Any
 ) -> None:

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import boto3
+import botocore.session
 import pytest
 from botocore.stub import Stubber
 
-from fabfile.plan.fleet import Place
+from fabfile.plan.fleet import Lifecycle, Place
 from fabfile.plan.reading import read_settings
 from fabfile.tools import aws
 from fabfile.tools.autoscaling import GroupFacts, read_group
@@ -156,3 +157,43 @@ def test_refuses_a_template_whose_newest_version_another_group_launches(other: A
 def test_lets_others_share_a_template_that_launch_nothing_new_by_it(template: dict[str, Any]) -> None:
     others = group(AutoScalingGroupName="shop-worker", LaunchTemplate=template)
     assert read(group(LaunchTemplate={**TEMPLATE, "Version": "$Latest"}), others).group.unsupported is None
+
+
+def member(state: str) -> dict[str, Any]:
+    return {
+        "InstanceId": "i-1",
+        "AvailabilityZone": "us-east-1a",
+        "LifecycleState": state,
+        "HealthStatus": "Healthy",
+        "ProtectedFromScaleIn": False,
+    }
+
+
+SHAPE: Any = botocore.session.get_session().get_service_model("autoscaling").shape_for("LifecycleState")
+
+
+@pytest.mark.parametrize("state", [*SHAPE.enum, "SomethingNew"])
+def test_has_no_member_outside_the_group_but_those_of_a_warm_pool(state: str) -> None:
+    found = read(group(Instances=[member(state)]))
+    if state == "Terminating:Retained":
+        assert (found.members, found.retained) == ({}, ("i-1",))
+        return
+    lifecycle = found.members["i-1"].lifecycle
+    assert (lifecycle is Lifecycle.OUTSIDE) == state.startswith("Warmed:")
+    assert (lifecycle is Lifecycle.IN_SERVICE) == (state == "InService")
+    assert (lifecycle is Lifecycle.LEAVING) == state.startswith(("Terminat", "Detach"))
+    assert found.retained == ()
+
+
+def test_takes_new_states_and_root_volumes_that_are_replaced_for_members_to_come() -> None:
+    for state in ("SomethingNew", "Quarantined", "ReplacingRootVolume:Wait", "RootVolumeReplaced", "Pending:Wait"):
+        assert read(group(Instances=[member(state)])).members["i-1"].lifecycle is Lifecycle.PENDING
+
+
+def test_finds_load_balancers_in_their_own_lists_and_among_traffic_sources() -> None:
+    web, api = (f"arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/{name}/1" for name in ("web", "api"))
+    sources = [{"Identifier": web, "Type": "elbv2"}, {"Identifier": api}, {"Identifier": "shop", "Type": "elb"}]
+    found = read(group(TargetGroupARNs=[web], TrafficSources=sources))
+    assert (found.target_groups, found.classic) == ((web, api), ("shop",))
+    found = read(group(TargetGroupARNs=[web], LoadBalancerNames=["shop"]))
+    assert (found.target_groups, found.classic) == ((web,), ("shop",))

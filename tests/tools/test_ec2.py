@@ -107,6 +107,16 @@ def test_launches_where_the_group_would(
     assert ec2.run_instances(Settings(), wanted(place, **blueprint)) == list(IDS)
 
 
+def test_takes_of_each_zone_the_subnet_with_most_free_addresses(stub: Stubber) -> None:
+    free = {"subnet-a1": ("a", 2), "subnet-b1": ("b", 5), "subnet-a2": ("a", 90), "subnet-b2": ("b", 5)}
+    subnets = [
+        {"SubnetId": name, "AvailabilityZone": zone, "AvailableIpAddressCount": count}
+        for name, (zone, count) in reversed(free.items())
+    ]
+    stub.add_response("describe_subnets", {"Subnets": subnets}, {"SubnetIds": list(free)})
+    assert ec2.read_zones(Settings(), list(free)) == {"a": "subnet-a2", "b": "subnet-b1"}
+
+
 def test_lifts_the_protection_of_those_that_have_it_and_ends_them_all(stub: Stubber) -> None:
     stub.add_client_error("terminate_instances", "OperationNotPermitted", "The instance 'i-1' may not be terminated.")
     for instance_id, value in zip(IDS, (True, False), strict=True):
