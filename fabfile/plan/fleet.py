@@ -223,6 +223,8 @@ class Facts:
     :param unseen: ids that the group lists and EC2 does not know: one of them answered with yesterday's world.
     :param retained: instances that the group has let go of and keeps for somebody to look at: no part of this fleet.
     :param shut: gates that are not open yet, each with what it waits for.
+    :param drain_s: how long load balancers let a leaving instance finish its requests, at the longest.
+    :param slow_start_s: how long they send a new one less than its share, at the longest.
     """
 
     at: datetime
@@ -235,6 +237,8 @@ class Facts:
     unseen: tuple[str, ...] = ()
     retained: tuple[str, ...] = ()
     shut: Mapping[Gate, str] = field(default_factory=dict)
+    drain_s: float = 0
+    slow_start_s: float = 0
     before: Facts | None = field(default=None, repr=False)
 
     def looks(self) -> Iterator[Facts]:
