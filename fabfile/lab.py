@@ -90,6 +90,7 @@ def _ensure_process(place: Place, docker: Dockerd, images: list[str]) -> Popen[b
     """
     from .localcloud import life
     from .localcloud.place import saved_place
+    from .tools.aws import note_write
 
     saved = saved_place(place.port)
     if life.pid_of(place.port) is not None and saved is not None:
@@ -102,6 +103,7 @@ def _ensure_process(place: Place, docker: Dockerd, images: list[str]) -> Popen[b
         print("lab: removed what an earlier one, which did not end properly, left behind")
     if reason := life.why_not_up(place, docker, [place.base_image, *images]):
         raise Refusal(reason)
+    note_write()  # from here on something is there that was not
     return life.start(place, docker)
 
 

@@ -17,7 +17,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import Task, task
 
-from .plan.outcome import Failed
+from .plan.outcome import Failed, Refusal
 from .plan.wording import one_line
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ def stage(
 def stage(*args: Any, **kwargs: Any) -> Any:
     """Make a task of a function, as ``invoke.task`` does, whose every failure is one line and an exit code.
 
-    An :class:`~invoke.exceptions.Exit` passes as it is; anything else that a tool raises becomes exit code 1 and one
-    line that names it; ``fab --debug`` shows the traceback.
+    An :class:`~invoke.exceptions.Exit` passes as it is. AWS that did not answer is a refusal (exit code 2) as long as
+    the task had asked it to change nothing. Anything else that a tool raises becomes exit code 1 and one line that
+    names it; ``fab --debug`` shows the traceback.
     """
     if len(args) == 1 and callable(args[0]) and not kwargs:
         return task(_guarded(args[0]))
@@ -66,8 +67,6 @@ def settings_for_env(c: Context, env: str | None) -> Settings:
 
     :raises Refusal: it was given none.
     """
-    from .plan.outcome import Refusal
-
     if env is None:
         settings_for(c)  # what is wrong in the file is said first: envs may not even be a mapping
         envs = sorted((_plain(c.config.get("headway")) or {}).get("envs") or {})
@@ -104,6 +103,9 @@ class Stopped(KeyboardInterrupt):
 def _guarded(body: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(body)
     def run(c: Context, *args: Any, **kwargs: Any) -> Any:
+        from .tools import aws
+
+        before = aws.writes()
         try:
             with _stoppable():
                 return body(c, *args, **kwargs)
@@ -115,10 +117,11 @@ def _guarded(body: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as error:
             import logging
 
-            from .tools.aws import explain
-
             logging.getLogger(__name__).debug("task %s", body.__name__, exc_info=True)
-            said = explain(error) or f"{type(error).__name__}: {one_line(error) or 'no message'}"
+            said = aws.explain(error)
+            if said is not None and aws.writes() == before:
+                raise Refusal(f"{body.__name__}: {said}") from error
+            said = said or f"{type(error).__name__}: {one_line(error) or 'no message'}"
             raise Failed(f"{body.__name__}: {said}") from error
 
     return run

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 FAB = Path(sys.executable).with_name("fab")
 PATIENCE_S = 60
 TASKS = """
-from headway import migrate, status, test
+from headway import history, migrate, release, rollback, status, test
 from headway.stage import settings_for, stage
 
 @stage
@@ -36,6 +36,12 @@ def wait(c):
         time.sleep(60)
     finally:
         print("cleaned up", flush=True)
+
+@stage
+def write(c, env=None):
+    "Ask the cloud to keep something."
+    from headway.tools.aws import client
+    client("s3", settings_for(c, env), in_haste=True).put_object(Bucket="state", Key="k")
 
 @stage
 def stumble(c):
@@ -158,11 +164,44 @@ def test_a_task_that_needs_an_env_asks_for_one(project: Project, task: str, text
     assert project.fab(task) == Ended(2, "", f"{message}\n")
 
 
-def test_a_cloud_that_does_not_answer_is_named_with_a_way_out(project: Project) -> None:
-    project.configure("headway: {endpoint: 'http://127.0.0.1:1', release: {state: s3://state/x}, envs: {dev: }}")
-    ended = project.fab("status", "--env=dev")
+SILENT = "headway: {endpoint: 'http://127.0.0.1:1', release: {state: s3://state/x}, envs: {dev: }}"
+
+
+@pytest.mark.parametrize("task", ["status", "history", "rollback", "release --abort"])
+def test_a_cloud_that_does_not_answer_is_a_refusal_with_a_way_out(project: Project, task: str) -> None:
+    project.configure(SILENT)
+    ended = project.fab(*task.split(), "--env=dev")
+    assert (ended.code, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"{task.split(maxsplit=1)[0]}: nothing answers at http://127.0.0.1:1; check headway.endpoint")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_cloud_that_falls_silent_when_it_is_asked_to_change_something_is_no_refusal(project: Project) -> None:
+    project.configure(SILENT)
+    ended = project.fab("write", "--env=dev")
     assert (ended.code, ended.stdout) == (1, "")
-    assert ended.stderr.startswith("status: nothing answers at http://127.0.0.1:1; check headway.endpoint")
+    assert ended.stderr.startswith("write: nothing answers at http://127.0.0.1:1; check headway.endpoint")
+
+
+@pytest.mark.parametrize("task", ["status", "history", "rollback", "release --abort"])
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({}, "no AWS credentials; set AWS_PROFILE"),
+        ({"AWS_PROFILE": "nope"}, "no AWS profile 'nope'; set AWS_PROFILE"),
+    ],
+)
+def test_without_credentials_it_is_a_refusal_with_a_way_out(
+    project: Project, task: str, variables: dict[str, str], said: str
+) -> None:
+    project.configure("headway: {release: {state: s3://state/x}, envs: {dev: }}")
+    for name in [name for name in project.environment if name.startswith("AWS_")]:
+        del project.environment[name]
+    ended = project.fab(
+        *task.split(), "--env=dev", AWS_EC2_METADATA_DISABLED="true", HOME=str(project.root), **variables
+    )
+    assert (ended.code, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"{task.split(maxsplit=1)[0]}: {said}")
     assert len(ended.stderr.splitlines()) == 1
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..plan.outcome import Failed, Refusal
-from .aws import made_up_credentials
+from .aws import made_up_credentials, note_write
 from .process import run
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ def build(settings: Settings, order: Order, say: Callable[[str], None]) -> str:
         validate(settings, template, work)
         output = Output(say)
         argv = ["packer", "build", "-machine-readable", f"-var-file={work / VARIABLES}", str(template)]
+        note_write()  # Packer makes calls of its own
         code = _run(argv, environment(settings, work), output)
         if code != 0:
             raise Failed(output.explain(), code=code if code > 0 else 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..plan.outcome import Refusal
+from ..plan.wording import one_line
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
@@ -55,8 +56,9 @@ def _from_file(name: str, _settings: Settings) -> str:
 
 def _from_parameter_store(name: str, settings: Settings) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
-    from .aws import client
+    from .aws import client, explain
 
     try:
         answer = client("ssm", settings).get_parameter(Name=name, WithDecryption=True)
@@ -64,7 +66,9 @@ def _from_parameter_store(name: str, settings: Settings) -> str:
         code = error.response["Error"]["Code"]
         if code == "ParameterNotFound":
             raise _NotFoundError(f"no such parameter in {settings.region}; aws ssm put-parameter makes it") from None
+        if "AccessDenied" not in code and (said := explain(error)):
+            raise _NotFoundError(said) from None
         raise _NotFoundError(f"AWS answered {code}; ssm:GetParameter (and kms:Decrypt) must be allowed") from None
-    except BotoCoreError as error:
-        raise _NotFoundError(" ".join(str(error).split())) from None
+    except (BotoCoreError, ResponseParserError) as error:
+        raise _NotFoundError(explain(error) or one_line(error)) from None
     return str(answer["Parameter"]["Value"])

@@ -296,12 +296,12 @@ class S3Store:
         from boto3.exceptions import S3UploadFailedError
         from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
+        from .aws import explain
+
         try:
             yield
-        except EndpointConnectionError as error:
-            raise Refusal(f"{self._url}: nothing answers at {error.kwargs['endpoint_url']}; is the lab up?") from None
-        except NoCredentialsError:
-            raise Refusal(f"{self._url}: no AWS credentials; set AWS_PROFILE, or run where there is a role") from None
+        except (EndpointConnectionError, NoCredentialsError) as error:
+            raise Refusal(f"{self._url}: {explain(error)}") from None
         except (ClientError, S3UploadFailedError) as error:
             if "NoSuchBucket" in str(error):
                 raise Refusal(

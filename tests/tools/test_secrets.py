@@ -59,6 +59,12 @@ def test_a_parameter_that_is_not_there_is_named(aws: Settings) -> None:
     assert "ssm:/shop/dev/nonesuch: no such parameter" in why_refused("ssm:/shop/dev/nonesuch", aws)
 
 
+def test_a_parameter_store_that_does_not_answer_is_named_with_a_way_out() -> None:
+    said = why_refused("ssm:/shop/dev/url")
+    assert "ssm:/shop/dev/url: nothing answers at http://127.0.0.1:1; check headway.endpoint" in said
+    assert "fab lab.up" in said
+
+
 def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRIAL_URL", raising=False)
     assert "env:TRIAL_URL: the variable is not set" in why_refused("env:TRIAL_URL")
