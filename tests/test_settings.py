@@ -172,7 +172,9 @@ def test_a_cloud_that_does_not_answer_is_a_refusal_with_a_way_out(project: Proje
     project.configure(SILENT)
     ended = project.fab(*task.split(), "--env=dev")
     assert (ended.code, ended.stdout) == (2, "")
-    assert ended.stderr.startswith(f"{task.split(maxsplit=1)[0]}: nothing answers at http://127.0.0.1:1; check headway.endpoint")
+    assert ended.stderr.startswith(
+        f"{task.split(maxsplit=1)[0]}: nothing answers at http://127.0.0.1:1; check headway.endpoint"
+    )
     assert len(ended.stderr.splitlines()) == 1
 
 
@@ -201,7 +203,7 @@ def test_without_credentials_it_is_a_refusal_with_a_way_out(
         *task.split(), "--env=dev", AWS_EC2_METADATA_DISABLED="true", HOME=str(project.root), **variables
     )
     assert (ended.code, ended.stdout) == (2, "")
-    assert ended.stderr.startswith(f"{task.split(maxsplit=1)[0]}: {said}")
+    assert ended.stderr.startswith(f"{task.partition(' ')[0]}: {said}")
     assert len(ended.stderr.splitlines()) == 1
 
 
