@@ -10,21 +10,25 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
-
-from invoke.exceptions import Exit
 
 from ..plan.decide import decide
 from ..plan.fleet import Facts, Gate
-from ..plan.ledger import intend, note
+from ..plan.ledger import intend, note, settled, withdrawn
 from ..plan.outcome import NotRestored
 from ..plan.release import (
     Act,
     Decision,
     Done,
     Ending,
+    EnterStandby,
+    ExitStandby,
     Goal,
     LaunchInstances,
+    PointGroup,
+    PrepareGroup,
+    Protect,
     Record,
     Refuse,
     Staged,
@@ -44,13 +48,16 @@ if TYPE_CHECKING:
     from ..plan.evidence import Evidence
     from .lock import Lock
 
-# Turns in a row that AWS may leave without an answer, each call retried by boto3 already.
+# Turns in a row, and time, that AWS may leave without an answer, each call retried by boto3 already.
 MAX_SILENT = 20
+MAX_SILENT_S = 900
 # Calls in a row that may meet a busy AWS, or a group that moved meanwhile, before that counts as a failure.
 MAX_BUSY = 20
 # With the moment far away, looks are few; the group is watched again in time.
 FAR_S = 600
 FAR_POLL_S = 60
+# What brings users back to a fleet that serves: done before anybody asks for the cause.
+RESCUE = (PointGroup, PrepareGroup, ExitStandby, Protect, EnterStandby)
 
 
 class SilenceError(Exception):
@@ -132,7 +139,11 @@ class Loop:
     record: Record | None = field(default=None, init=False)
     decision: Decision | None = field(default=None, init=False)
     _silent: int = field(default=0, init=False)
+    _ended: tuple[Callable[[], None], Result] | None = field(default=None, init=False)
+    _silent_since: datetime | None = field(default=None, init=False)
     _busy: int = field(default=0, init=False)
+    _seen: Facts | None = field(default=None, init=False)
+    _sick: Facts | None = field(default=None, init=False)
 
     def run(self, record: Record) -> Result:
         """Go on with a release until it ends.
@@ -157,9 +168,11 @@ class Loop:
                 turn = self._turn(record)
             except SilenceError as silence:
                 record = self._bear(silence, record)
+                if self.company.stop() and self._seen is not None:
+                    return Result(Ending.STOPPED, f"while {silence}", record, self._seen)
                 yield self.poll_s
                 continue
-            self._silent = 0
+            self._silent, self._silent_since = 0, None
             if isinstance(turn, Result):
                 return turn
             record, pause_s = turn
@@ -169,10 +182,14 @@ class Loop:
     def _turn(self, record: Record) -> Result | tuple[Record, float]:
         """Look, decide, and do it; returns the record and the seconds to let pass, or how it ended."""
         self.record = record
-        facts = self._look(record)
+        if self._ended:
+            return self._close(*self._ended)
+        facts = self._seen = self._look(record)
         decision = self.decision = self._decide(record, facts)
         if self.company.stop() and not isinstance(decision, Done | Undone):
             return Result(Ending.STOPPED, _doing(decision), record, facts)
+        if record.owed is not None and not isinstance(decision, RESCUE):
+            return self._gather(record, facts), 0
         if isinstance(decision, Act):
             return self._act(decision, record, facts)
         if isinstance(decision, Wait):
@@ -187,7 +204,10 @@ class Loop:
         :raises NotRestored: that was tried many times; the record stays, so that the same command goes on.
         """
         self._silent += 1
-        if self._silent > MAX_SILENT:
+        now = self.clock.now()
+        since = self._silent_since = self._silent_since or now
+        is_early = self.goal.at is not None and now < self.goal.at
+        if self._silent > MAX_SILENT and (now - since).total_seconds() > MAX_SILENT_S and not is_early:
             raise NotRestored(f"{silence}; the same command goes on") from silence
         self.screen.blind(str(silence))
         return self.record or record
@@ -200,15 +220,14 @@ class Loop:
     def _look(self, record: Record) -> Facts:
         try:
             return self.observer.look(record, self.company.shut())
-        except Exit:
-            raise
         except Exception as error:
             raise SilenceError(f"AWS cannot be read: {one_line(error)}") from error
 
     def _act(self, act: Act, record: Record, facts: Facts) -> tuple[Record, float]:
         """Do what was decided; returns the record, and the seconds to let pass."""
-        record = self._write(intend(act, record, facts))
+        before, record = record, self._write(intend(act, record, facts))
         self.screen.acting(act, facts)
+        self._claim(record)  # to write may have taken longer than others wait for a sign of life
         try:
             done = self.hands.do(act, record)
         except (KeyboardInterrupt, NotRestored):
@@ -216,11 +235,13 @@ class Loop:
         except Exception as error:
             if self.company.stop():  # what was stopped together with us has not failed
                 return record, 0
+            if judge(error) is Mishap.CONTRADICTION:
+                record = self._write(withdrawn(act, record, before, self._look(record)))
             return self._fail(act, record, facts, error), self.poll_s
         self._busy = 0
         if isinstance(act, LaunchInstances):
             self.observer.expect(set(done.launched) - set(record.launched), act.image_id, record.id)
-        return self._write(replace(done, failures=0, trouble="")), 0
+        return self._write(replace(settled(act, done), failures=0, trouble="")), 0
 
     def _fail(self, act: Act, record: Record, facts: Facts, error: Exception) -> Record:
         """Decide anew after a failed call: facts may say that it worked, or that another is right now."""
@@ -253,25 +274,34 @@ class Loop:
         return min(left_s, FAR_POLL_S if left_s > FAR_S else self.poll_s)
 
     def _turn_back(self, undo: Undo, record: Record, facts: Facts) -> Record:
-        """Write down that the release is to be undone, and what is seen of the cause before it is taken away."""
+        """Write down that the release is to be undone; the cause is looked for once the old fleet is on its way."""
         self.screen.turning_back(undo.reason, facts, undo.blamed)
-        seen = self._witness_lines(undo.reason, undo.blamed, record, facts)
-        return self._write(replace(record, undo=undo.reason, cause=undo.cause, failures=0, evidence=seen))
+        self._busy, self._sick = 0, facts
+        return self._write(replace(record, undo=undo.reason, cause=undo.cause, failures=0, owed=undo.blamed))
+
+    def _gather(self, record: Record, facts: Facts) -> Record:
+        """Write down what can be seen of the cause before it is taken away."""
+        seen = self._witness_lines(record.undo or "", record.owed or (), record, self._sick or facts)
+        return self._write(replace(record, evidence=seen, owed=None))
 
     def _witness_lines(self, reason: str, blamed: tuple[str, ...], record: Record, facts: Facts) -> tuple[str, ...]:
         return self.witness.gather(facts, reason, blamed, record.started_at).lines if self.witness else ()
 
-    def _write(self, record: Record) -> Record:
+    def _claim(self, record: Record) -> None:
+        """Make sure that this release is still ours."""
         if self.lock is not None and self.lock.lost:
             if missed := self.lock.missed:
                 raise SilenceError(f"the lock of {record.env} cannot be renewed: {missed}")
-            raise NotRestored(f"another process took over the release of {record.env}; look with: fab status")
+            raise NotRestored(f"another process took over the release of {record.env}; {_where(record)}")
+
+    def _write(self, record: Record) -> Record:
+        self._claim(record)
         try:
             written = self.journal.write(record)
         except Exception as error:
             raise SilenceError(f"the record cannot be written: {one_line(error)}") from error
         if not written:
-            raise NotRestored(f"another process goes on with the release of {record.env}; look with: fab status")
+            raise NotRestored(f"another process goes on with the release of {record.env}; {_where(record)}")
         self.record = record
         return record
 
@@ -288,12 +318,19 @@ class Loop:
             ending, why = Ending.DONE, decision.summary
         else:
             ending, why = Ending.RESTORED, decision.reason
-        reason = record.cause or None
+        at, reason = self.clock.now(), record.cause or None
+        close = partial(self.journal.close, record, ending, why, at, reason=reason, link=self.company.link)
+        self._ended = close, Result(ending, why, record, facts)
+        return self._close(*self._ended)
+
+    @staticmethod
+    def _close(close: Callable[[], None], result: Result) -> Result:
+        """Write down how it ended. It may stand in history from the first try on: no more is decided."""
         try:
-            self.journal.close(record, ending, why, self.clock.now(), reason=reason, link=self.company.link)
+            close()
         except Exception as error:
-            raise SilenceError(f"{why}; but history cannot be written: {one_line(error)}") from error
-        return Result(ending, why, record, facts)
+            raise SilenceError(f"{result.why}; but history cannot be written: {one_line(error)}") from error
+        return result
 
 
 def _without_zone(record: Record, zone: str, facts: Facts) -> Record:
@@ -301,6 +338,10 @@ def _without_zone(record: Record, zone: str, facts: Facts) -> Record:
     barren = {*record.barren, zone}
     left = set(facts.group.subnets) - barren
     return replace(record, barren=tuple(sorted(barren)) if left else (), short=record.short + 1)
+
+
+def _where(record: Record) -> str:
+    return f"look with: fab status --env={record.env}"
 
 
 def _doing(decision: Decision) -> str:

@@ -30,7 +30,7 @@ from .release import (
     WriteTemplateVersion,
 )
 from .sides import Side, is_committed, new_side, old_side
-from .waiting import why_unhealthy
+from .waiting import is_over, wait_for, why_unhealthy
 from .wording import counted
 
 MAX_FAILURES = 5
@@ -93,11 +93,13 @@ def _serve(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | N
         or traffic.attach(side, goal, record, facts)
         or traffic.healthy(side, goal, record, facts)
         or traffic.canary(side, goal, record, facts)
+        or traffic.ramp(side, record, facts)
         or traffic.point(side, facts)
         or traffic.stand_by(side, goal, record, facts)
         or traffic.soak(side, goal, record, facts)
         or leaving.retire(side, goal, record, facts)
-        or leaving.restore(side, record, facts)
+        or _returned(side, goal, record, facts)
+        or leaving.restore(side, goal, record, facts)
     )
 
 
@@ -124,7 +126,7 @@ def _sure(goal: Goal, record: Record, facts: Facts, end: Done | Undone) -> Decis
 
 
 def _turn_back(side: Side, record: Record, facts: Facts) -> Act | None:
-    """On the way back, first aim autoscaling at the old version and recall the old fleet."""
+    """On the way back, first aim autoscaling at the old version, and recall the old fleet beside a shielded new one."""
     if side.forward:
         return None
     if point := traffic.point(side, facts):
@@ -132,19 +134,41 @@ def _turn_back(side: Side, record: Record, facts: Facts) -> Act | None:
     ours = [i.id for i in side.stay if i.lifecycle is Lifecycle.STANDBY and i.standby == record.id]
     if not ours:
         return None
-    return traffic.room(record, facts, len(ours)) or ExitStandby(tuple(ours[:IDS_A_CALL]))
+    back = ExitStandby(tuple(ours[:IDS_A_CALL]))
+    return traffic.room(record, facts, len(ours)) or traffic.protect(side, record) or back
 
 
 def _judged(side: Side, record: Record, facts: Facts) -> Undo | None:
     """Turn back when the group itself finds a new instance unhealthy that runs: another one would fare no better."""
     if not side.forward or is_committed(record):
         return None
-    for one in (facts.instances[i] for i in record.attached if i in facts.instances):
-        if one.power is Power.RUNNING and not one.group_healthy:
-            seen = (look for look in facts.looks() if look.unhealthy_somewhere(one.id))
-            why = next((f": {why_unhealthy(one, look)}" for look in seen), "")
-            return Undo(f"{facts.group.name} itself found new instance {one.id} unhealthy{why}", (one.id,), HEALTH)
-    return None
+    known = [facts.instances[i] for i in record.attached if i in facts.instances]
+    judged = [i for i in known if i.power is Power.RUNNING and not i.group_healthy]
+    for one in judged:
+        if seen := next((look for look in facts.looks() if look.unhealthy_somewhere(one.id)), None):
+            why = f"{facts.group.name} itself found new instance {one.id} unhealthy: {why_unhealthy(one, seen)}"
+            return Undo(why, (one.id,), HEALTH)
+    # A failing machine, or a spot one that is called back, says nothing against the version.
+    if len(judged) <= len(record.attached) // LOST_IN:
+        return None
+    return Undo(f"{facts.group.name} itself found new instance {judged[0].id} unhealthy", (judged[0].id,))
+
+
+def _returned(side: Side, goal: Goal, record: Record, facts: Facts) -> Wait | None:
+    """On the way back, wait until those that we took out serve again: nothing is as it was before that."""
+    if side.forward:
+        return None
+    away = [
+        i
+        for i in side.stay
+        if i.standby == record.id and i.in_group and i.lifecycle is not Lifecycle.STANDBY
+        if not facts.healthy_everywhere(i.id)
+    ]
+    if not away:
+        return None
+    what = f"{counted(len(away), 'instance')} to serve again"
+    wait = wait_for(what, "return", goal.healthy_within_s, record, facts, away)
+    return None if is_over(wait, facts) else wait
 
 
 def _lost(side: Side, goal: Goal, record: Record, facts: Facts) -> Undo | None:

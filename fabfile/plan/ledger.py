@@ -21,16 +21,20 @@ from .release import (
 )
 
 COMMITTED = "committed"
+_COUNTED = (Lifecycle.IN_SERVICE, Lifecycle.PENDING)
+_RESTING = (Lifecycle.ENTERING_STANDBY, Lifecycle.STANDBY)
 
 
 def intend(act: Act, record: Record, facts: Facts) -> Record:
     """Write down, before an act, what cannot be found out after it."""
+    record = _corrected(record, facts)
     match act:
         case PrepareGroup():
             paused = record.paused | (act.pause - facts.group.suspended)
             # Whoever set another maximum than ours meanwhile meant it: that one is put back in the end.
-            own = record.own_max if facts.group.max == record.raised_max else facts.group.max
-            return replace(record, prepared=True, raised_max=act.max, own_max=own, paused=paused)
+            own = record.own_max if facts.group.max in maxima(record) else facts.group.max
+            earlier = tuple(sorted(maxima(record) - {act.max}))
+            return replace(record, prepared=True, raised_max=act.max, raised=earlier, own_max=own, paused=paused)
         case Attach():
             return replace(record, attached=_joined(record.attached, act.ids))
         case EnterStandby():
@@ -48,7 +52,7 @@ def intend(act: Act, record: Record, facts: Facts) -> Record:
             never = {*act.ids} - {*record.rested}
             record = replace(record, attached=tuple(i for i in record.attached if i not in never))
         case Resize():
-            return replace(record, trimmed=record.trimmed + facts.group.desired - act.desired)
+            return replace(record, resizing=(facts.group.desired, act.desired))
     return record
 
 
@@ -62,8 +66,82 @@ def note(wait: Wait, record: Record, facts: Facts) -> Record:
     return replace(record, marks=(*record.marks, (wait.mark, wait.since)), watched=watched)
 
 
-def own_maximum(record: Record) -> int:
+def _corrected(record: Record, facts: Facts) -> Record:
+    """Strike out what was written down for a call that was never made, as far as it can be seen."""
+    attached, rested = _moved(record, facts)
+    return replace(record, rested=rested, attached=attached, resizing=None, trimmed=_trimmed(record, facts))
+
+
+def _moved(record: Record, facts: Facts) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return whom we attached and whom we put into Standby: what is seen goes before what was written down."""
+    attached, rested = dict.fromkeys(record.attached), dict.fromkeys(record.rested)
+    for instance in facts.instances.values():
+        if instance.release == record.id and instance.in_group:
+            attached[instance.id] = None
+        if instance.lifecycle in _COUNTED:  # whoever dies there keeps the place
+            rested.pop(instance.id, None)
+        elif instance.alive and instance.lifecycle in _RESTING and instance.standby == record.id:
+            rested[instance.id] = None
+        elif instance.alive and instance.lifecycle is Lifecycle.OUTSIDE and instance.id not in rested:
+            attached.pop(instance.id, None)
+    return tuple(attached), tuple(rested)
+
+
+def _trimmed(record: Record, facts: Facts) -> int:
+    """Return by how much we lowered the desired capacity; what was only meant counts once it is seen."""
+    if record.resizing is None or facts.group.desired == record.resizing[0]:
+        return record.trimmed
+    return record.trimmed + record.resizing[0] - record.resizing[1]
+
+
+def settled(act: Act, record: Record) -> Record:
+    """Write down, after an act that AWS did, what from now on is certain."""
+    match act:
+        case Resize() if record.resizing is not None:
+            was, now = record.resizing
+            return replace(record, resizing=None, trimmed=record.trimmed + was - now)
+        case ExitStandby():  # whoever dies from now on dies in the group, which keeps the place
+            return replace(record, rested=tuple(i for i in record.rested if i not in act.ids))
+    return record
+
+
+def withdrawn(act: Act, intended: Record, before: Record, facts: Facts) -> Record:
+    """Take back what was written down before an act that AWS refused, but for whom it moved all the same.
+
+    A call whose answer is lost is repeated by boto3 itself, and is refused then because it was done.
+
+    :param facts: the world after it.
+    """
+    match act:
+        case EnterStandby():
+            there: tuple[Lifecycle, ...] = _RESTING
+        case ExitStandby():
+            there = _COUNTED
+        case Drop():
+            there = (Lifecycle.LEAVING,)
+        case _:
+            return intended
+
+    def is_there(instance_id: str) -> bool:
+        instance = facts.instances.get(instance_id)
+        return instance is not None and instance.lifecycle in there
+
+    return replace(
+        intended,
+        rested=tuple(i for i in intended.rested if i in before.rested or is_there(i)),
+        recalled=tuple(i for i in intended.recalled if i in before.recalled or is_there(i)),
+    )
+
+
+def maxima(record: Record) -> set[int]:
+    """Return the maxima that this release set, or meant to set when it died."""
+    return {*record.raised, *(() if record.raised_max is None else (record.raised_max,))}
+
+
+def own_maximum(record: Record, facts: Facts) -> int:
     """Return the maximum that the group has beneath what we raised."""
+    if facts.group.max not in maxima(record):
+        return facts.group.max
     return record.before.max if record.own_max is None else record.own_max
 
 
@@ -73,15 +151,18 @@ def demand(record: Record, facts: Facts) -> int:
     The group's desired capacity is autoscaling's own wish plus what our acts did to it: each attached instance added
     one, each one put in Standby took one. An instance that died kept its place, for the group replaces it. The wish is
     never followed downwards during a release: with both fleets in service each instance has half the load, and a policy
-    would shrink the group for no good reason. Nor is it followed above the maximum that the group had before us.
+    would shrink the group for no good reason. Nor is it followed above the maximum that the group had before us. Who
+    raised the minimum meanwhile wants as many.
     """
-    added_first = {*record.attached, *record.recalled}
+    attached, rested = _moved(record, facts)
+    added_first = {*attached, *record.recalled}
     moved = sum(
-        _place(instance_id, record, facts) - (0 if instance_id in added_first else 1)
-        for instance_id in {*added_first, *record.rested}
+        _place(instance_id, rested, facts) - (0 if instance_id in added_first else 1)
+        for instance_id in {*added_first, *rested}
     )
-    wish = min(facts.group.desired - moved + record.trimmed, max(own_maximum(record), record.wanted))
-    return max(record.wanted if record.undo is None else min(record.wanted, record.before.desired), wish)
+    wish = min(facts.group.desired - moved + _trimmed(record, facts), max(own_maximum(record, facts), record.wanted))
+    had = record.wanted if record.undo is None else min(record.wanted, record.before.desired)
+    return max(had, wish, facts.group.min)
 
 
 def _serving_new(record: Record, facts: Facts) -> tuple[str, ...]:
@@ -91,12 +172,14 @@ def _serving_new(record: Record, facts: Facts) -> tuple[str, ...]:
     return tuple(sorted(i.id for i in serving if i.image_id == record.image_id))
 
 
-def _place(instance_id: str, record: Record, facts: Facts) -> int:
+def _place(instance_id: str, rested: tuple[str, ...], facts: Facts) -> int:
     """Return 1 if the desired capacity counts this instance, or the one that took its place; else 0."""
     instance = facts.instances.get(instance_id)
+    if instance is not None and instance.lifecycle in _COUNTED:
+        return 1
     if instance is None or not instance.alive:
-        return 0 if instance_id in record.rested else 1
-    return 1 if instance.lifecycle in (Lifecycle.IN_SERVICE, Lifecycle.PENDING) else 0
+        return 0 if instance_id in rested else 1
+    return 0
 
 
 def _joined(known: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

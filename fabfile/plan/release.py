@@ -118,6 +118,8 @@ class Record:
     recalled: tuple[str, ...] = ()
     rested: tuple[str, ...] = ()
     trimmed: int = 0
+    resizing: tuple[int, int] | None = None
+    raised: tuple[int, ...] = ()
     watched: tuple[str, ...] = ()
     wish: Wish = Wish()
     staged: bool = False
@@ -125,6 +127,7 @@ class Record:
     barren: tuple[str, ...] = ()
     short: int = 0
     evidence: tuple[str, ...] = ()
+    owed: tuple[str, ...] | None = None
     cause: str = ""
 
     def mark(self, name: str) -> datetime | None:

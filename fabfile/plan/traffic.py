@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
-from .fleet import Facts, Gate, Lifecycle, holds
+from .fleet import Facts, Gate, Instance, Lifecycle, holds
 from .ledger import demand
 from .release import (
     HEALTH,
@@ -24,7 +25,7 @@ from .release import (
     Wait,
 )
 from .sides import Side, is_committed, is_settled
-from .waiting import give_up, is_over, wait_for, why_unhealthy
+from .waiting import drained_within_s, give_up, is_over, wait_for, why_unhealthy
 from .wording import counted
 
 PAUSED = frozenset({"AZRebalance"})
@@ -62,7 +63,7 @@ def attach(side: Side, goal: Goal, record: Record, facts: Facts) -> Act | None:
     if not ready:
         return None
     # A policy may have lowered the number below what is in service and shielded: the group would drop the newcomers.
-    there = _count_there(facts)
+    there = min(_count_there(facts), facts.group.max)
     return Resize(there) if there > facts.group.desired else Attach(tuple(ready[:IDS_A_CALL]))
 
 
@@ -82,7 +83,7 @@ def healthy(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | 
         return None
     sick = [i for i in active if not facts.healthy_everywhere(i.id)]
     moving = any(i.lifecycle is not Lifecycle.IN_SERVICE for i in side.leave)
-    name = f"{'' if side.forward else 'undo '}{'steady' if moving else 'healthy'}"
+    name = "steady" if moving else "healthy"
     what = f"{len(ids) - len(sick)} of {len(ids)} instances healthy in every load balancer"
     wait = wait_for(what, name, goal.healthy_within_s, record, facts, sick)
     if not is_over(wait, facts):
@@ -112,6 +113,21 @@ def canary(side: Side, goal: Goal, record: Record, facts: Facts) -> Wait | None:
     return Wait(f"{number} of {record.version} to serve for {goal.canary_s:g} s", since, None, "canary", wake=wake)
 
 
+def ramp(side: Side, record: Record, facts: Facts) -> Wait | None:
+    """Let new instances come to their full share before the old ones leave, where load balancers start them slowly.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html
+    """
+    leaves = any(i.lifecycle is Lifecycle.IN_SERVICE for i in side.leave)
+    if not facts.slow_start_s or not side.forward or is_committed(record) or not leaves:
+        return None
+    mark = f"ramp#{len(record.attached) + len(record.recalled)}"
+    since = record.mark(mark) or facts.at
+    wake = since + timedelta(seconds=facts.slow_start_s)
+    number = counted(sum(i.in_group for i in side.active), "instance")
+    return Wait(f"{number} to take a full share", since, None, mark, wake=wake) if facts.at < wake else None
+
+
 def point(side: Side, facts: Facts) -> Act | None:
     """Have autoscaling launch what stays."""
     if facts.group.template == side.template:
@@ -124,7 +140,7 @@ def stand_by(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision |
     serving = [i for i in side.leave if i.lifecycle is Lifecycle.IN_SERVICE]
     if side.forward and not is_committed(record):
         replaced = sum(i.in_group for i in side.active) + len(serving) - demand(record, facts)
-        serving = serving[: max(replaced, 0)]
+        serving = _in_turn(serving, side, facts)[: max(replaced, 0)]
     if serving:
         return _standing(facts, len(serving)) or EnterStandby(tuple(i.id for i in serving[:IDS_A_CALL]), record.id)
     on_their_way = [
@@ -136,15 +152,33 @@ def stand_by(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision |
     if not on_their_way:
         return None
     what = f"{counted(len(on_their_way), 'instance')} to finish requests"
-    name = "drain" if side.forward else "undo drain"
-    wait = wait_for(what, name, goal.drain_within_s, record, facts, on_their_way)
+    wait = wait_for(what, "drain", drained_within_s(goal, facts), record, facts, on_their_way)
     if not is_over(wait, facts):
         return wait
     pending = tuple(i.id for i in on_their_way if i.lifecycle is Lifecycle.PENDING)
     if pending:
         return Drop(pending[:1], shrink=facts.group.desired > facts.group.min)
     first = on_their_way[0]
-    return give_up(side, f"{first.id} did not leave the load balancers within {goal.drain_within_s:g} s", on_their_way)
+    return give_up(
+        side, f"{first.id} did not leave the load balancers within {drained_within_s(goal, facts):g} s", on_their_way
+    )
+
+
+def _in_turn(serving: list[Instance], side: Side, facts: Facts) -> list[Instance]:
+    """Say who goes first: whoever does not serve, for all others are counted on; then the zone that has most.
+
+    A network load balancer sends a zone's requests to that zone's instances alone, by default
+    (https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-cross-zone.html).
+    """
+    first = [i for i in serving if not facts.healthy_everywhere(i.id)]
+    waiting = [i for i in serving if facts.healthy_everywhere(i.id)]
+    left = Counter(i.zone for i in (*side.active, *waiting) if facts.healthy_everywhere(i.id))
+    while waiting:
+        fullest = max(waiting, key=lambda i: left[i.zone])
+        left[fullest.zone] -= 1
+        waiting.remove(fullest)
+        first.append(fullest)
+    return first
 
 
 def _standing(facts: Facts, leaving: int) -> Act | None:
@@ -153,15 +187,19 @@ def _standing(facts: Facts, leaving: int) -> Act | None:
     EnterStandby may not take it below the minimum
     (https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_EnterStandby.html).
     """
+    group = facts.group
+    if group.desired - min(leaving, IDS_A_CALL) >= group.min:
+        return None
     there = _count_there(facts)
-    low = facts.group.desired - min(leaving, IDS_A_CALL) < facts.group.min
-    return Resize(there) if low and there > facts.group.desired else None
+    if there > group.max:
+        return PrepareGroup(max=there, pause=frozenset())
+    return Resize(there) if there > group.desired else None
 
 
 def _count_there(facts: Facts) -> int:
-    """Return what the desired capacity would be if it said what is there, as far as the maximum lets it."""
+    """Return what the desired capacity would be if it said what is there."""
     counted_in = (Lifecycle.IN_SERVICE, Lifecycle.PENDING)
-    return min(sum(i.alive and i.lifecycle in counted_in for i in facts.instances.values()), facts.group.max)
+    return sum(i.alive and i.lifecycle in counted_in for i in facts.instances.values())
 
 
 def soak(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:

@@ -6,20 +6,32 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from .fleet import Facts, Health, Instance, Power, Registration
-from .release import Record, Stuck, Undo, Wait
+from .release import Goal, Record, Stuck, Undo, Wait
 from .sides import Side
+
+# Beyond the delay that a load balancer has, until it counts as stuck.
+DRAIN_GRACE_S = 60
 
 
 def wait_for(what: str, name: str, within_s: float, record: Record, facts: Facts, pending: Iterable[Instance]) -> Wait:
-    """Wait for instances, with new patience whenever the release has come further.
+    """Wait for instances, with new patience whenever the release has come further, or turned back.
 
-    :param name: what kind of wait it is.
+    :param name: what kind of wait it is; on the way back it is another one, "undo" before its name.
     :param within_s: seconds from its beginning until it counts as failed.
     """
     come = len(record.attached) + len(record.recalled) + len(record.rested)
-    mark = f"{name}#{come}"
+    mark = f"{name}#{come}" if record.undo is None else f"undo {name}#{come}"
     since: datetime = record.mark(mark) or facts.at
     return Wait(what, since, since + timedelta(seconds=within_s), mark, tuple(i.id for i in pending))
+
+
+def drained_within_s(goal: Goal, facts: Facts) -> float:
+    """Return the patience with instances that finish requests: never less than their load balancers have.
+
+    A target is `draining` for its whole delay, even when it has nothing to do any more
+    (https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html).
+    """
+    return max(goal.drain_within_s, facts.drain_s + DRAIN_GRACE_S)
 
 
 def is_over(wait: Wait, facts: Facts) -> bool:

@@ -25,7 +25,7 @@ from .release import (
     Wait,
 )
 from .sides import Side, count_missing, is_settled, new_side, old_side
-from .waiting import give_up, is_over, wait_for, why_unhealthy
+from .waiting import drained_within_s, give_up, is_over, wait_for, why_unhealthy
 from .wording import counted
 
 LAUNCHES_EACH = 4
@@ -47,7 +47,7 @@ def launch(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | N
     rested = _rested(side)
     if rested and missing > 0 and not _is_held(side, goal, record, facts):
         back = ExitStandby(tuple(i.id for i in rested[: min(missing, IDS_A_CALL)]))
-        return traffic.room(record, facts, missing) or back
+        return migrate(side, goal, record) or traffic.room(record, facts, missing) or back
     missing -= len(rested)
     if missing <= 0 or _is_minute(side, goal, record, facts):
         return None
@@ -128,7 +128,7 @@ def _coming(side: Side, goal: Goal, record: Record, facts: Facts) -> Wait | None
     if side.forward or not coming:
         return None
     what = f"{counted(len(coming), 'instance')} to reach Standby and come back"
-    wait = wait_for(what, "undo turn", goal.drain_within_s, record, facts, coming)
+    wait = wait_for(what, "turn", drained_within_s(goal, facts), record, facts, coming)
     return None if is_over(wait, facts) else wait
 
 
@@ -192,7 +192,7 @@ def warm(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | Non
     what = f"{len(side.outside) - len(cold)} of {len(side.outside)} new instances answer"
     if goal.at is not None and side.forward and goal.at - timedelta(seconds=PREPARE_S) <= facts.at < goal.at:
         what = f"{what}: the cutover at {_said(goal.at)} is in danger"
-    wait = wait_for(what, "warm" if side.forward else "undo warm", goal.warm_within_s, record, facts, cold)
+    wait = wait_for(what, "warm", goal.warm_within_s, record, facts, cold)
     if not is_over(wait, facts):
         return wait
     return give_up(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import count
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,15 +14,30 @@ import pytest
 from botocore.exceptions import ClientError
 
 from fabfile.engine.act import NoCapacityError
-from fabfile.engine.loop import FAR_POLL_S, MAX_BUSY, MAX_SILENT, Clock, Company, Loop, Result
-from fabfile.plan.fleet import Facts
+from fabfile.engine.loop import FAR_POLL_S, MAX_BUSY, MAX_SILENT_S, Clock, Company, Loop, Result
+from fabfile.plan.fleet import Facts, Lifecycle
 from fabfile.plan.outcome import NotRestored, Refusal
 from fabfile.plan.release import Act, Ending, Goal, Record
 
-from ..plan.fleets import NEW, NOW, attached, cutover, facts, goal, marked, new, old, one_zone, record, shielded
+from ..plan.fleets import (
+    NEW,
+    NOW,
+    attached,
+    cutover,
+    facts,
+    goal,
+    marked,
+    new,
+    old,
+    one_zone,
+    record,
+    resting,
+    shielded,
+)
 from .conftest import Listener
 
 WARM = facts(old(1), old(2), new(1), new(2))
+READY = facts(shielded(1), shielded(2), new(1), new(2), max=12)
 COLD = facts(old(1), old(2), new(1), new(2, answers=False))
 SERVED = facts(attached(1, protected=False), attached(2, protected=False), template=NEW, pinned="8")
 COMMITTED = marked("committed", 5)
@@ -149,6 +165,31 @@ def test_takes_a_busy_aws_or_a_stale_look_for_no_failure_for_a_while(error: Clie
     assert fake.records[-1].failures == 1
 
 
+def test_takes_back_whom_it_wrote_down_when_aws_says_that_they_cannot_be_moved() -> None:
+    fleet = (shielded(1), shielded(2), attached(1), attached(2))
+    fake = Fake(facts(*fleet, template=NEW, max=12), [refused("ValidationError", "i-old1 is not in InService")])
+    turns(loop(fake), cutover(), 1)
+    assert fake.diary == ["write", "EnterStandby", "write"]
+    assert [written.rested for written in fake.records] == [("i-old1", "i-old2"), ()]
+
+
+@pytest.mark.parametrize(
+    "error", [refused("ResourceContention"), refused("InternalFailure"), OSError("connection lost")]
+)
+def test_takes_nothing_back_when_the_call_may_have_been_heard(error: Exception) -> None:
+    fake = Fake(READY, [error])
+    turns(loop(fake), record(prepared=True, raised_max=12), 1)
+    assert {written.attached for written in fake.records} == {("i-new1", "i-new2")}
+
+
+def test_writes_down_as_certain_what_aws_has_done() -> None:
+    fleet = (resting(1), resting(2), attached(1), attached(2))
+    fake = Fake(facts(*fleet, max=12), [None])
+    turns(loop(fake), cutover(undo="sick", rested=("i-old1", "i-old2")), 1)
+    assert fake.diary[:3] == ["write", "ExitStandby", "write"]
+    assert [written.rested for written in fake.records[:2]] == [("i-old1", "i-old2"), ()]
+
+
 def test_counts_failures_in_a_row_and_gives_up_on_the_fifth() -> None:
     fake = Fake(WARM, [RuntimeError("no such thing")] * 5)
     it = loop(fake)
@@ -191,16 +232,47 @@ def test_goes_to_another_zone_when_one_has_no_capacity_and_counts_only_when_all_
 def test_goes_on_from_what_was_written_when_aws_is_silent_and_not_for_ever() -> None:
     fake = Fake(WARM)
     it = loop(fake)
+    seconds = count()
+    it.clock = Clock(now=lambda: NOW + timedelta(seconds=next(seconds)), sleep=lambda _: None)
     it.observer = cast("Any", SimpleNamespace(look=lambda *_: 1 / 0))
-    assert turns(it, record(), MAX_SILENT) == [2] * MAX_SILENT
+    assert len(turns(it, record(), MAX_SILENT_S)) == MAX_SILENT_S, "AWS may be away for a while"
     with pytest.raises(NotRestored, match="AWS cannot be read: division by zero"):
-        turns(it, record(), 1)
+        turns(it, record(), MAX_SILENT_S)
+
+
+def test_has_all_the_patience_in_the_world_while_its_moment_is_far() -> None:
+    fake = Fake(WARM)
+    it = loop(fake, goal(at=NOW + timedelta(seconds=9 * MAX_SILENT_S)))
+    seconds = count()
+    it.clock = Clock(now=lambda: NOW + timedelta(seconds=next(seconds)), sleep=lambda _: None)
+    it.observer = cast("Any", SimpleNamespace(look=lambda *_: 1 / 0))
+    assert len(turns(it, record(), 5 * MAX_SILENT_S)) == 5 * MAX_SILENT_S
+
+
+def test_stops_when_it_is_told_to_although_aws_is_silent() -> None:
+    fake, stop = Fake(COLD), iter([False, True])
+    it = loop(fake, company=Company(stop=lambda: next(stop)))
+    turns(it, record(), 1)
+    it.observer = cast("Any", SimpleNamespace(look=lambda *_: 1 / 0))
+    ended = end(it, record())
+    assert (ended.ending, ended.why) == (Ending.STOPPED, "while AWS cannot be read: division by zero")
+
+
+def test_bears_it_that_aws_says_there_is_no_such_group() -> None:
+    def look(*_: object) -> Facts:
+        raise Refusal("no Auto Scaling group shop-prod")
+
+    it = loop(Fake(WARM))
+    it.observer = cast("Any", SimpleNamespace(look=look))
+    assert turns(it, record(), 3) == [2, 2, 2]
 
 
 def test_counts_silence_in_a_row() -> None:
     fake = Fake(COLD)
     it = loop(fake)
-    answers = iter([False] * MAX_SILENT + [True] + [False] * MAX_SILENT)
+    seconds = count()
+    it.clock = Clock(now=lambda: NOW + timedelta(seconds=next(seconds)), sleep=lambda _: None)
+    answers = iter([False] * (MAX_SILENT_S - 9) + [True] + [False] * (MAX_SILENT_S - 9))
 
     def look(written: Record, shut: object) -> Facts:
         if next(answers):
@@ -208,7 +280,7 @@ def test_counts_silence_in_a_row() -> None:
         raise OSError("no route")
 
     it.observer = cast("Any", SimpleNamespace(look=look))
-    assert len(turns(it, record(), 2 * MAX_SILENT + 1)) == 2 * MAX_SILENT + 1
+    assert len(turns(it, record(), 2 * MAX_SILENT_S - 17)) == 2 * MAX_SILENT_S - 17
 
 
 def test_does_not_act_on_a_record_that_it_could_not_write() -> None:
@@ -285,4 +357,21 @@ def test_keeps_the_cause_and_what_a_witness_saw() -> None:
     turned = fake.records[0]
     assert turned.undo is not None
     assert turned.undo.startswith("not healthy within 300 s")
-    assert (turned.cause, turned.evidence, turned.failures) == ("health", ("i-new2: out of memory",), 0)
+    assert (turned.cause, turned.owed, turned.failures) == ("health", ("i-new2",), 0)
+    fake = Fake(facts(shielded(1), shielded(2), attached(2, lifecycle=Lifecycle.ENTERING_STANDBY)))
+    turns(loop(fake, witness=seen), replace(turned, rested=("i-new2",), raised_max=None), 1)
+    assert (fake.records[0].owed, fake.records[0].evidence) == (None, ("i-new2: out of memory",))
+
+
+def test_brings_users_back_before_it_looks_for_the_cause() -> None:
+    diary: list[str] = []
+    fake = Fake(facts(resting(1), resting(2), attached(1), attached(2), sick=("i-new2",), max=12), [None], diary=diary)
+
+    def gather(*_: object) -> SimpleNamespace:
+        diary.append("gather")
+        return SimpleNamespace(lines=("i-new2: out of memory",))
+
+    seen = SimpleNamespace(gather=gather)
+    written = cutover(rested=("i-old1", "i-old2"), undo="sick", owed=("i-new2",))
+    turns(loop(fake, witness=seen), written, 1)
+    assert diary == ["write", "ExitStandby", "write", "write", "ExitStandby"]

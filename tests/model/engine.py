@@ -18,7 +18,7 @@ from fabfile.engine.operate import Order, resumed
 from fabfile.plan import decide as deciding
 from fabfile.plan import release as acts
 from fabfile.plan.begin import begin
-from fabfile.plan.ledger import intend, note
+from fabfile.plan.ledger import intend, note, settled, withdrawn
 from fabfile.plan.outcome import Refusal
 from fabfile.plan.release import Act, Decision, Goal, Kind, Record, Undo, Wait
 from fabfile.plan.sides import is_committed
@@ -39,6 +39,7 @@ class Turn(NamedTuple):
     :param hour: how far the time has come to the moment of a timed cutover.
     :param busy: a call was refused because the group had moved, and nothing was done since.
     :param seen: what the look before showed, where facts must hold for two.
+    :param was: within an act, the record before it was meant.
     """
 
     record: int
@@ -47,6 +48,7 @@ class Turn(NamedTuple):
     hour: int = 0
     busy: bool = False
     seen: Cloud | None = None
+    was: int = -1
 
 
 @dataclass
@@ -84,7 +86,7 @@ class Engine:
 
     def look(self, cloud: Cloud, turn: Turn) -> Turn:
         """Look and decide; what the loop then only writes down (turning back, the start of a wait) is written."""
-        record, _, _, hour, busy, seen = turn
+        record, _, _, hour, busy, seen, _ = turn
         known = self._looks.get((cloud, record, hour, seen))
         if known is None:
             known = self._looks[cloud, record, hour, seen] = self._decide(cloud, turn)
@@ -125,7 +127,7 @@ class Engine:
         """Write down what is about to be done."""
         record = intend(act, self.records[turn.record], facts_of(cloud, self.nature))
         seen = cloud if self._remembers else None
-        return Turn(self._numbered(record), self.acts.number(act), 0, turn.hour, turn.busy, seen)
+        return Turn(self._numbered(record), self.acts.number(act), 0, turn.hour, turn.busy, seen, turn.record)
 
     def call(self, turn: Turn) -> Call:
         """Return the call that comes next within an act."""
@@ -147,13 +149,15 @@ class Engine:
         cloud, ids = make(calls[turn.made], cloud, self.taken[turn.record])
         if turn.made + 1 < len(calls):
             return cloud, turn._replace(made=turn.made + 1)
-        record = _learnt(act, self.records[turn.record], ids)
+        record = settled(act, _learnt(act, self.records[turn.record], ids))
         record = changed(record, failures=0) if record.failures else record
         return cloud, self._arrive(cloud, record, turn._replace(busy=False))
 
     def fail(self, cloud: Cloud, turn: Turn, mishap: Mishap = Mishap.FAILED) -> Turn:
         """Go on after a call that failed, or whose answer was lost."""
         record, act = self.records[turn.record], self.acts[turn.act]
+        if mishap is Mishap.CONTRADICTION:
+            record = withdrawn(act, record, self.records[turn.was], facts_of(cloud, self.nature))
         if mishap in (Mishap.BUSY, Mishap.CONTRADICTION) and not turn.busy:
             return self._arrive(cloud, record, turn._replace(busy=True))
         if mishap is Mishap.CAPACITY and isinstance(act, acts.LaunchInstances):

@@ -134,7 +134,7 @@ def why_stuck(record: Record, end: Stuck) -> str | None:
     if record.failures >= decide.MAX_FAILURES:
         return "calls keep failing"
     late = [name.partition("#")[0] for name, at in record.marks if at == LONG_AGO]
-    if "retire" in late:
+    if {"retire", "undo retire"} & {*late}:
         return "retire took too long"
     undoing = next((name for name in late if name.startswith("undo")), None)
     if record.undo is not None and undoing:

@@ -34,20 +34,8 @@ MEANWHILE = (
 )
 
 KNOWN = (
-    Known("Done: the desired capacity", 1, OPEN),
-    Known("Undone: the desired capacity", 1, OPEN),
     Known("Undone: the desired capacity", 0, MEANWHILE, "replaced when unhealthy"),
     Known("capacity:", 0, MEANWHILE, "replaced when unhealthy"),
-    Known("demand: EnterStandby", 1, OPEN),
-    Known("refused: EnterStandby is refused", 1, OPEN),
-    Known("capacity:", 1, OPEN),
-    Known("Undone: i-01 is still protected", 1, OPEN),
-    Known("Undone: i-01 in service still has the tag", 1, KEPT),
-    Known("killed: TerminateInstances kills i-03, which is draining", 1, KEPT),
-    Known("race: killed: TerminateInstances kills i-03, which is draining", 1, KEPT),
-    Known("Done: the maximum is", 2, OPEN),
-    Known("Undone: the maximum is", 2, OPEN),
-    Known("Done: 1 serve afterwards", 2, OPEN),
     Known("Done: the desired capacity", 2, CUT),
     Known("Undone: the desired capacity", 2, CUT),
     Known("demand: EnterStandby", 2, CUT),

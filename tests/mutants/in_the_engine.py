@@ -9,8 +9,8 @@ _LOOP = lies(
     ("tests/engine/test_loop.py",),
     (
         "acts before it writes what it will do",
-        "record = self._write(intend(act, record, facts))",
-        "record = intend(act, record, facts)",
+        "record, self._write(intend(act, record, facts))",
+        "record, intend(act, record, facts)",
     ),
     ("acts without its lock", "self.lock is not None and self.lock.lost", "False"),
     ("acts over somebody else's record", "        if not written:", "        if False:"),
@@ -21,8 +21,19 @@ _LOOP = lies(
     ),
     ("takes a stale look for a failure", "mishap in (Mishap.BUSY, Mishap.CONTRADICTION)", "mishap is Mishap.BUSY"),
     ("bears a busy AWS for ever", " and self._busy < MAX_BUSY:", ":"),
+    (
+        "believes that it moved whom AWS refused to move",
+        "            if judge(error) is Mishap.CONTRADICTION:",
+        "            if False:",
+    ),
+    (
+        "takes back what it wrote for a call that may have been heard",
+        "            if judge(error) is Mishap.CONTRADICTION:",
+        "            if True:",
+    ),
     ("counts no failures", "failures=record.failures + 1", "failures=record.failures"),
-    ("counts failures that it overcame", 'replace(done, failures=0, trouble="")', "done"),
+    ("counts failures that it overcame", 'replace(settled(act, done), failures=0, trouble="")', "settled(act, done)"),
+    ("forgets what AWS said that it did", "replace(settled(act, done), ", "replace(done, "),
     ("tries again what a stage refused", "mishap is Mishap.FINAL and not", "False and not"),
     (
         "turns back past the point of no return when a stage refuses",
@@ -41,8 +52,12 @@ _LOOP = lies(
         "self.observer.expect(set(done.launched) - set(record.launched), act.image_id, record.id)",
         "pass",
     ),
-    ("bears a silent AWS for ever", "if self._silent > MAX_SILENT:", "if False:"),
-    ("counts silences that are over", "            self._silent = 0\n", ""),
+    ("looks for the cause before it rescues", " and not isinstance(decision, RESCUE):", ":"),
+    ("never looks for the cause", "if record.owed is not None and", "if False and"),
+    ("gives up a far moment when AWS is silent", " and not is_early:", ":"),
+    ("hears no Ctrl-C while AWS is silent", "if self.company.stop() and self._seen is not None:", "if False:"),
+    ("bears a silent AWS for ever", "if self._silent > MAX_SILENT and", "if False and"),
+    ("counts silences that are over", "            self._silent, self._silent_since = 0, None\n", ""),
     ("goes on alone when another group fails", "(reason := self.company.called_off())", "(reason := None)"),
     (
         "turns back with the others past the point of no return",
@@ -225,6 +240,33 @@ _END = lies(
     ("decides anew although history may have its end", "        if self._ended:", "        if False:"),
 )
 
+_PLACES = (
+    *lies(
+        "fabfile.engine.operate",
+        ("tests/engine/test_ownership.py",),
+        ("takes the place of those that wait without a word", "        lock.dismiss()\n", ""),
+    ),
+    *lies(
+        "fabfile.engine.convoy",
+        ("tests/engine/test_ownership.py",),
+        ("takes their place in several groups without a word", "            lock.dismiss()\n", "            pass\n"),
+    ),
+    *lies(
+        "fabfile.engine.lock",
+        ("tests/engine/test_waiting.py",),
+        (
+            "takes places before its order is judged",
+            "lock.dismiss = partial(line.dismiss, ticket, older)",
+            "line.dismiss(ticket, older)",
+        ),
+        (
+            "takes places at once before its order is judged",
+            "lock.dismiss = partial(line.dismiss, ticket, [standing.key for standing in waiting])",
+            "line.dismiss(ticket, [standing.key for standing in waiting])",
+        ),
+    ),
+)
+
 _LOCK = lies(
     "fabfile.engine.lock",
     ("tests/engine/test_lock.py", "tests/engine/test_ownership.py"),
@@ -253,4 +295,4 @@ _CONVOY = lies(
     ("begins in one group although another is refused", "            if not order.abort:", "            if False:"),
 )
 
-IN_THE_ENGINE = (*_LOOP, *_MISHAP, *_HANDS, *_EYES, *_ORDERS, *_FROZEN, *_JOURNAL, *_END, *_LOCK, *_CONVOY)
+IN_THE_ENGINE = (*_LOOP, *_MISHAP, *_HANDS, *_EYES, *_ORDERS, *_FROZEN, *_JOURNAL, *_END, *_PLACES, *_LOCK, *_CONVOY)

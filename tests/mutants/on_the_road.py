@@ -28,12 +28,18 @@ _ROAD = lies(
     ("lets the old fleet serve on", "        or traffic.stand_by(side, goal, record, facts)\n", ""),
     ("skips the soak", "        or traffic.soak(side, goal, record, facts)\n", ""),
     ("leaves the old fleet in Standby", "        or leaving.retire(side, goal, record, facts)\n", ""),
-    ("forgets to restore the group", "        or leaving.restore(side, record, facts)\n", ""),
+    ("forgets to restore the group", "        or leaving.restore(side, goal, record, facts)\n", ""),
     ("leaves both fleets to scale-in", "        or traffic.protect(side, record)\n", ""),
     ("cuts over however late it is", "        or warming.late(side, goal, record, facts)\n", ""),
     ("does not see lost health", "        or _lost(side, goal, record, facts)\n", ""),
     ("hears no alarm", "        or _alarmed(side, goal, record, facts)\n", ""),
     ("does not listen to the group's own verdict", "        or _judged(side, record, facts)\n", ""),
+    ("blames a version for a failing machine", "len(judged) <= len(record.attached) // LOST_IN", "not judged"),
+    (
+        "ends on the way back before the old fleet serves again",
+        "        or _returned(side, goal, record, facts)\n",
+        "",
+    ),
     ("recalls the old fleet late", "        _turn_back(side, record, facts)\n        or ", "        "),
 )
 
@@ -61,6 +67,7 @@ _TURNING = lies(
     ("ends on a single look", "    if holds(facts, goal.confirmations, is_over):", "    if is_over(facts):"),
     ("leaves a group on $Latest", "if facts.group.pinned != record.before.template.version:", "if False:"),
     ("recalls before it aims autoscaling back", "    if point := traffic.point(side, facts):", "    if point := None:"),
+    ("recalls before it shields who serves", " or traffic.protect(side, record) or back", " or back"),
     ("recalls what others put into Standby", "and i.standby == record.id]", "and i.standby]"),
     (
         "recalls only what answers",
@@ -68,9 +75,24 @@ _TURNING = lies(
         "and i.standby == record.id and i.answers is not False]",
     ),
     (
+        "waits for ever for one that does not serve again",
+        "    return None if is_over(wait, facts) else wait",
+        "    return wait",
+    ),
+    (
+        "waits for those to serve again whom others took out",
+        "if i.standby == record.id and i.in_group",
+        "if i.in_group",
+    ),
+    (
+        "waits for nobody to serve again whom the group has in service",
+        "        if not facts.healthy_everywhere(i.id)\n",
+        "        if i.lifecycle is not Lifecycle.IN_SERVICE\n",
+    ),
+    (
         "blames a version for a machine that died",
-        "if one.power is Power.RUNNING and not one.group_healthy:",
-        "if not one.group_healthy:",
+        "if i.power is Power.RUNNING and not i.group_healthy]",
+        "if not i.group_healthy]",
     ),
     (
         "takes one sick look for lost health",
@@ -93,6 +115,11 @@ _TURNING = lies(
 _WARMING = lies(
     "fabfile.plan.warming",
     ("tests/plan/test_warming.py",),
+    (
+        "brings instances back before it migrates",
+        "return migrate(side, goal, record) or traffic.room(",
+        "return traffic.room(",
+    ),
     ("starts instances past the point of no return", "if is_settled(side, record):", "if False:"),
     ("keeps what was started twice", "    if lacking < 0:", "    if False:"),
     ("terminates as surplus what it attached", " if i.id not in record.attached]", "]"),
@@ -179,6 +206,13 @@ _TRAFFIC = lies(
     "fabfile.plan.traffic",
     ("tests/plan/test_traffic.py", "tests/plan/test_warming.py", "tests/plan/test_decide.py"),
     ("pauses what is suspended already", "pause=PAUSED - group.suspended)", "pause=PAUSED)"),
+    (
+        "takes a zone's last instance while another zone has more",
+        "max(waiting, key=lambda i: left[i.zone])",
+        "waiting[-1]",
+    ),
+    ("lets the old fleet go in a slow start", "not facts.slow_start_s or not side.forward", "not side.forward or True"),
+    ("waits for a slow start on the way back", "not facts.slow_start_s or not side.forward", "not facts.slow_start_s"),
     ("does not make room again", "if short or awake or unraised:", "if awake or unraised:"),
     ("does not pause again after a crash", "if short or awake or unraised:", "if short or unraised:"),
     ("does not raise the maximum again after a crash", "if short or awake or unraised:", "if short or awake:"),
@@ -216,12 +250,27 @@ _TRAFFIC = lies(
         "for i in side.active) > goal.canary",
         "for i in side.active) >= goal.canary",
     ),
-    ("takes all old instances out at once", "        serving = serving[: max(replaced, 0)]\n", ""),
+    ("takes all old instances out at once", "[: max(replaced, 0)]", ""),
     ("moves any number of ids in one call", "serving[:IDS_A_CALL]), record.id)", "serving), record.id)"),
     (
         "has Standby take a group below its minimum",
-        "Resize(there) if low and there",
-        "Resize(there) if False and there",
+        "return Resize(there) if there > group.desired else None",
+        "return None",
+    ),
+    (
+        "asks for more than a lowered maximum allows before Standby",
+        "        return PrepareGroup(max=there, pause=frozenset())",
+        "        there = group.max",
+    ),
+    (
+        "asks for more than the maximum allows before it attaches",
+        "there = min(_count_there(facts), facts.group.max)",
+        "there = _count_there(facts)",
+    ),
+    (
+        "takes an old instance out that serves before one that does not",
+        "    while waiting:\n",
+        "    first, waiting = [], list(serving)\n    while waiting:\n",
     ),
     (
         "lets instances go that still finish requests",

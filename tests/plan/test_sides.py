@@ -59,7 +59,7 @@ def test_counts_nobody_who_is_dead_or_on_the_way_out() -> None:
 
 def test_counts_only_those_that_serve_or_are_about_to() -> None:
     entering = resting(2, lifecycle=Lifecycle.ENTERING_STANDBY)
-    look = facts(old(1), entering, resting(3), desired=1)
+    look = facts(old(1), entering, resting(3, standby="r0"), desired=1)
     side = old_side(record(undo="sick"), look)
     assert ids(side.active) == ["i-old1"]
     assert count_missing(side, record(undo="sick"), look) == 1

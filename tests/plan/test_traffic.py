@@ -115,6 +115,11 @@ def test_says_how_many_are_there_before_it_adds_to_a_group_that_wants_fewer() ->
     assert decide(goal(), record(prepared=True, raised_max=12), look) == acts.Resize(2)
 
 
+def test_says_no_higher_number_than_the_maximum_allows() -> None:
+    look = facts(*BOTH, new(3), max=2, desired=1)
+    assert decide(goal(), cutover(wanted=3), look) == acts.Resize(2)
+
+
 def test_trusts_no_single_look_at_health() -> None:
     healthy = pointed(*BOTH, template=replace(NEW, version="7"), looks=1)
     sick = facts(*BOTH, sick=("i-new2",), looks=1)
@@ -186,9 +191,51 @@ def test_takes_as_many_old_instances_out_as_new_ones_serve() -> None:
     assert decision == acts.EnterStandby(("i-old1",), "r1")
 
 
+def test_takes_an_old_instance_out_that_does_not_serve_before_one_that_does() -> None:
+    look = pointed(shielded(1), shielded(2), shielded(3), attached(1), sick=("i-old2",), desired=4)
+    written = record(prepared=True, raised_max=12, attached=("i-new1",), wanted=3)
+    assert decide(goal(batch=1), written, look) == acts.EnterStandby(("i-old2",), "r1")
+
+
+def test_leaves_no_zone_without_anybody_while_it_goes_by_batches() -> None:
+    """A network load balancer sends a zone's requests to that zone's instances alone."""
+    written = record(prepared=True, raised_max=12, attached=("i-new2",))
+    look = pointed(shielded(1, zone="a"), shielded(2, zone="b"), attached(2, zone="b"), desired=3)
+    assert decide(goal(batch=1), written, look) == acts.EnterStandby(("i-old2",), "r1")
+    look = pointed(shielded(1, zone="a"), shielded(2, zone="b"), attached(2, zone="a"), desired=3)
+    assert decide(goal(batch=1), written, look) == acts.EnterStandby(("i-old1",), "r1")
+
+
+def test_keeps_the_old_fleet_until_a_slow_start_is_over() -> None:
+    slow = throughout(pointed(*BOTH), slow_start_s=90)
+    starting = decide(goal(), cutover(), slow)
+    assert isinstance(starting, Wait)
+    assert (starting.name, starting.wake) == ("ramp", NOW + timedelta(seconds=90))
+    assert isinstance(decide(goal(), cutover(marks=marked("ramp#2", 89)), slow), Wait)
+    assert isinstance(decide(goal(), cutover(marks=marked("ramp#2", 90)), slow), acts.EnterStandby)
+    back = throughout(facts(*BOTH, max=12), slow_start_s=90)
+    assert isinstance(decide(goal(), cutover(undo="sick"), back), acts.EnterStandby), "nobody waits on the way back"
+
+
+def test_has_as_much_patience_with_last_requests_as_the_load_balancer() -> None:
+    look = said_of(pointed(resting(1), resting(2), attached(1), attached(2)), "i-old1", Health.DRAINING)
+    late = served(marks=marked("drain#4", 3000))
+    assert isinstance(decide(goal(), late, look), Undo)
+    patient = decide(goal(), late, throughout(look, drain_s=3000))
+    assert isinstance(patient, Wait)
+    assert patient.until == NOW + timedelta(seconds=60)
+
+
 def test_raises_the_number_first_where_standby_would_take_it_below_the_minimum() -> None:
     look = pointed(*BOTH, desired=2, min=2)
     assert decide(goal(), cutover(), look) == acts.Resize(4)
+
+
+def test_makes_room_for_what_is_there_where_somebody_lowered_the_maximum_below_it() -> None:
+    lowered = pointed(*BOTH, desired=2, min=2, max=3)
+    assert decide(goal(), cutover(), lowered) == acts.PrepareGroup(max=4, pause=frozenset())
+    assert decide(goal(), cutover(), pointed(*BOTH, desired=2, min=2, max=4)) == acts.Resize(4)
+    assert isinstance(decide(goal(), cutover(), pointed(*BOTH, desired=3, min=1, max=3)), acts.EnterStandby)
 
 
 def test_lets_nobody_go_who_still_finishes_requests() -> None:
@@ -200,6 +247,19 @@ def test_lets_nobody_go_who_still_finishes_requests() -> None:
     assert isinstance(decide(goal(), served(), drained), acts.Detach)
 
 
+def test_waits_for_the_last_request_before_it_soaks_and_turns_back_when_that_takes_too_long() -> None:
+    look = said_of(pointed(resting(1), resting(2), attached(1), attached(2)), "i-old1", Health.DRAINING)
+    draining = decide(goal(soak_s=60), served(marks=()), look)
+    assert isinstance(draining, Wait)
+    assert (draining.name, draining.until) == ("drain", NOW + timedelta(seconds=600))
+    soaking = decide(goal(soak_s=60), served(marks=()), said_of(look, "i-old1", Health.UNUSED))
+    assert isinstance(soaking, Wait)
+    assert soaking.name == "soak"
+    late = decide(goal(soak_s=60), served(marks=marked("drain#4", 600)), look)
+    assert isinstance(late, Undo)
+    assert late.reason == "i-old1 did not leave the load balancers within 600 s"
+
+
 def test_waits_for_instances_on_their_way_into_standby() -> None:
     entering = resting(1, lifecycle=Lifecycle.ENTERING_STANDBY)
     decision = decide(goal(), served(), pointed(entering, resting(2), attached(1), attached(2)))
@@ -209,11 +269,11 @@ def test_waits_for_instances_on_their_way_into_standby() -> None:
 
 @pytest.mark.parametrize(("minimum", "shrinks"), [(1, True), (4, False)])
 def test_drops_what_never_came_into_service_without_going_below_the_minimum(minimum: int, shrinks: bool) -> None:
-    fresh = [attached(n) for n in (1, 2, 3)]
+    fresh = [attached(n) for n in (1, 2, 3, 4)]
     look = pointed(resting(1), resting(2), old(3, lifecycle=Lifecycle.PENDING), *fresh, desired=4, min=minimum)
-    written = served(attached=tuple(i.id for i in fresh), marks=marked("drain#5", 599))
+    written = served(attached=tuple(i.id for i in fresh), marks=marked("drain#6", 599))
     assert isinstance(decide(goal(), written, look), Wait)
-    written = replace(written, marks=marked("drain#5", 601))
+    written = replace(written, marks=marked("drain#6", 601))
     assert decide(goal(), written, look) == acts.Drop(("i-old3",), shrink=shrinks)
 
 
@@ -273,6 +333,18 @@ def test_turns_back_when_the_group_itself_finds_a_new_instance_unhealthy() -> No
     assert "itself found new instance i-new2 unhealthy: i-new2 is unhealthy in shop-prod" in decision.reason
 
 
+def test_does_not_blame_a_version_for_one_machine_of_twenty_that_the_group_gives_up() -> None:
+    def given_up(number: int, sick: tuple[str, ...] = ()) -> Facts:
+        fresh = [attached(n, group_healthy=n >= number) for n in range(20)]
+        return pointed(*[resting(n) for n in range(20)], *fresh, sick=sick, max=80)
+
+    assert not isinstance(decide(goal(soak_s=60), of_twenty(), given_up(1)), Undo)
+    assert isinstance(decide(goal(soak_s=60), of_twenty(), given_up(1, sick=("i-new0",))), Undo)
+    two = decide(goal(soak_s=60), of_twenty(), given_up(2))
+    assert isinstance(two, Undo)
+    assert two.cause == "", "no load balancer says anything against the version"
+
+
 def test_does_not_blame_a_version_when_the_group_replaces_a_machine_that_died() -> None:
     dead = attached(2, group_healthy=False, power=Power.TERMINATED)
     look = facts(shielded(1), shielded(2), attached(1), dead, max=12)
@@ -318,6 +390,39 @@ def test_recalls_all_that_it_put_into_standby_and_nothing_else() -> None:
     another = old(3, lifecycle=Lifecycle.STANDBY, standby="r0")
     look = facts(resting(1), resting(2, answers=False), another, attached(1), attached(2), max=12)
     assert decide(goal(), served(undo="alarm"), look) == acts.ExitStandby(("i-old1", "i-old2"))
+
+
+def test_shields_who_serves_before_it_recalls_anybody() -> None:
+    look = facts(resting(1), resting(2), attached(1, protected=False), attached(2), max=12)
+    assert decide(goal(), served(undo="alarm"), look) == acts.Protect(("i-new1",), protected=True)
+
+
+def returning(**changes: object) -> Record:
+    """Make a record of a release whose new instances are gone on the way back, and whose old ones were recalled."""
+    return replace(served(undo="alarm", rested=("i-old1", "i-old2", "i-new1", "i-new2")), **changes)  # type: ignore[arg-type]
+
+
+def test_has_nothing_as_it_was_before_those_it_took_out_serve_again() -> None:
+    back = (shielded(1, standby="r1"), shielded(2, standby="r1"))
+    look = facts(*back, sick=("i-old2",), max=12)
+    decision = decide(goal(), returning(), look)
+    assert isinstance(decision, Wait)
+    assert (decision.name, decision.pending) == ("undo return", ("i-old2",))
+    assert decide(goal(), returning(), facts(*back, max=12)) == acts.Untag(("i-old1", "i-old2"))
+    joining = facts(back[0], shielded(2, standby="r1", lifecycle=Lifecycle.PENDING), max=12)
+    assert isinstance(decide(goal(), returning(), joining), Wait)
+
+
+def test_does_not_wait_for_ever_for_one_that_does_not_serve_again() -> None:
+    look = facts(shielded(1, standby="r1"), shielded(2, standby="r1"), sick=("i-old2",), max=12)
+    assert isinstance(decide(goal(), returning(marks=marked("undo return#6", 299)), look), Wait)
+    late = decide(goal(), returning(marks=marked("undo return#6", 300)), look)
+    assert late == acts.Untag(("i-old1", "i-old2"))
+
+
+def test_waits_on_the_way_back_for_nobody_whom_it_did_not_take_out() -> None:
+    look = facts(old(1), old(2), sick=("i-old2",), max=12)
+    assert isinstance(decide(goal(), returning(), look), acts.RestoreGroup)
 
 
 def test_asks_a_person_when_the_way_back_fails_as_well() -> None:

@@ -98,6 +98,12 @@ def test_brings_back_from_standby_only_what_does_not_fail_to_answer() -> None:
     assert isinstance(decide(goal(), record(prepared=True), warm(2, answers=False)), acts.LaunchInstances)
 
 
+def test_migrates_before_it_brings_anybody_back_from_standby() -> None:
+    assert decide(goal(migrates=True), record(prepared=True), warm(2)) == acts.Migrate("2.0.0")
+    migrated = record(prepared=True, migrated=True)
+    assert isinstance(decide(goal(migrates=True), migrated, warm(2)), acts.ExitStandby)
+
+
 def test_recalls_an_old_instance_that_drains_rather_than_start_another() -> None:
     draining = resting(2, lifecycle=Lifecycle.ENTERING_STANDBY)
     look = facts(shielded(1), draining, attached(1), attached(2), max=12, desired=3)
