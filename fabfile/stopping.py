@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .stage import STOPPING, Stopped, meeting
 
@@ -48,7 +48,8 @@ class Stopping:
         self._asked.set()
         if again or self._at_once:
             raise Stopped(number)
-        self._say("stopping after this step; once more stops at once")
+        with suppress(OSError):  # the terminal may be what is gone
+            self._say("stopping after this step; once more stops at once")
 
 
 def _write(text: str) -> None:

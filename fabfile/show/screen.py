@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import singledispatch
 
@@ -12,13 +14,30 @@ from ..plan.predict import is_known
 from ..plan.release import Act, Wait
 from ..plan.wording import counted
 
+_log = logging.getLogger(__name__)
+
+
+def quietly(write: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a way to write that never fails: a release does not end with the terminal, or with whoever reads it."""
+
+    def attempt(text: str) -> None:
+        try:
+            write(text)
+        except UnicodeEncodeError:
+            with suppress(OSError, ValueError):
+                write(text.encode("ascii", "backslashreplace").decode())
+        except (OSError, ValueError):
+            _log.debug("not written: %s", text, exc_info=True)
+
+    return attempt
+
 
 class PlainScreen:
     """Prints a line when something happens, and one for each change in what is waited for."""
 
     def __init__(self, now: Callable[[], datetime], write: Callable[[str], None] = print, named: str = "") -> None:
         self._now = now
-        self._write = write
+        self._write = quietly(write)
         self._named = f"{named}: " if named else ""
         self._last = ""
 

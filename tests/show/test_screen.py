@@ -73,3 +73,14 @@ def test_says_why_it_turns_back() -> None:
     lines: list[str] = []
     PlainScreen(lambda: NOW, lines.append).turning_back("i-1 is unhealthy in shop-prod", FACTS, ("i-1",))
     assert lines[0].endswith("putting back: i-1 is unhealthy in shop-prod")
+
+
+def test_a_terminal_without_a_letter_gets_it_spelled_out() -> None:
+    written: list[str] = []
+
+    def write(text: str) -> None:
+        text.encode("ascii")
+        written.append(text)
+
+    PlainScreen(lambda: NOW, write).say("é is missing")
+    assert written[0].endswith("\\xe9 is missing")
