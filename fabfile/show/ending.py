@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ..engine.ways import command
 from ..plan.release import Ending, Record
 from ..plan.serving import what_serves
 from ..plan.sides import is_committed
@@ -33,10 +34,18 @@ def _lines(env: str, result: Result, *, asked_to_undo: bool) -> Iterator[str]:
     elif result.ending is Ending.RESTORED and asked_to_undo:
         yield f"put back; {serves}"
     else:
-        restored = result.ending is Ending.RESTORED
-        verdict = "failed and put back" if restored else "failed and NOT put back"
-        more = f"fab history --env={env}" if restored else f"{_abort(env)} (tries again to put back)"
+        verdict, more = _verdict(env, result)
         yield failure.render(_seen(result), serves, [f"fab status --env={env}", more], verdict)
+
+
+def _verdict(env: str, result: Result) -> tuple[str, str]:
+    """Say how a failed release ended, and the way on that is open."""
+    record = result.record
+    if result.ending is Ending.RESTORED:
+        return "failed and put back", f"fab history --env={env}"
+    if record is not None and record.undo is None and is_committed(record):
+        return "failed and cannot be put back any more", f"{command(record)} (goes on from here)"
+    return "failed and NOT put back", f"{_abort(env)} (tries again to put back)"
 
 
 def _way_back(env: str, record: Record | None) -> str:

@@ -53,3 +53,16 @@ def test_a_stopped_release_offers_only_the_way_back_that_is_open(record: Record,
         "  now: nothing serves in shop-prod",
         f"  the same command goes on; {way_back}",
     ]
+
+
+def test_what_failed_past_the_point_of_no_return_is_not_offered_to_be_put_back() -> None:
+    stuck = Result(Ending.NOT_RESTORED, "i-1 does not leave", replace(RECORD, marks=((COMMITTED, NOW),)), FACTS)
+    said = render("prod", [stuck], asked_to_undo=False)
+    assert said.splitlines() == [
+        "failed and cannot be put back any more: i-1 does not leave",
+        "  now: nothing serves in shop-prod",
+        "  next: fab status --env=prod",
+        "    or: fab release --env=prod --version=2.0.0 (goes on from here)",
+    ]
+    undone = replace(stuck, record=replace(RECORD, undo="sick"))
+    assert "fab release --env=prod --abort (tries again to put back)" in render("prod", [undone], asked_to_undo=False)
