@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from invoke.context import Context
@@ -12,8 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .engine.loop import Result
-    from .engine.operate import Order
+    from .engine.operate import Means, Order
     from .plan.settings import Settings
+    from .stopping import Stopping
 
 
 HELP = {
@@ -98,48 +101,61 @@ def change(c: Context, settings: Settings, order: Order) -> Outcome:
 
     :raises Refusal: nothing was touched.
     """
-    from .engine.act import Works
-    from .engine.convoy import groups_of, names_of, operate_all
-    from .engine.loop import Clock, real_clock
-    from .engine.operate import Means
-    from .engine.witness import Witness
-    from .plan.outcome import Refusal
-    from .show.screen import PlainScreen
+    from .engine.convoy import operate_all
+    from .plan.outcome import Failed, Refusal
     from .stopping import stopping_softly
 
-    if reason := _why_not_available(settings, order):
+    # What to roll back to may be found under the lock only.
+    if (order.version or order.abort) and (reason := _why_not_available(settings, order)):
         raise Refusal(reason)
-    now = real_clock().now
-    root = project_root(c)
-    groups = groups_of(settings)
-    names = {(each.region, each.group): name for each, name in zip(groups, names_of(groups), strict=True)}
-
     with stopping_softly() as stopping:
-
-        def works(each: Settings) -> Works:
-            def bake(wanted: str) -> str:
-                with stopping.at_once():
-                    return _bake(each, wanted, root)
-
-            def migrate(wanted: str) -> None:
-                with stopping.at_once():
-                    _migrate(each, wanted)
-
-            return Works(bake, migrate)
-
-        means = Means(
-            works=works,
-            clock=Clock(now, stopping.sleep),
-            screen=lambda each: PlainScreen(now, named=names[each.region, each.group] if len(groups) > 1 else ""),
-            witness=Witness,
-            stop=stopping.asked,
-            say=print,
-        )
+        means = _means(settings, stopping, project_root(c))
         try:
             return Outcome(operate_all(settings, order, means), stopping.number or 0)
         except KeyboardInterrupt:
-            print(f"stopped at once; look with: fab status --env={settings.env}; {_ways(settings.env)}")
+            means.say(f"stopped at once; look with: fab status --env={settings.env}; {_ways(settings.env)}")
             raise
+        except Refusal as refusal:
+            # Stopped in line, say: nothing was touched, but who stopped it must not be told that it was refused.
+            if stopping.number is None:
+                raise
+            raise Failed(str(refusal), code=128 + stopping.number) from refusal
+
+
+def _means(settings: Settings, stopping: Stopping, root: Path) -> Means:
+    """Put together what a release is carried out with, on the screen of an operator who may stop it."""
+    from .engine.act import Works
+    from .engine.convoy import groups_of, names_of
+    from .engine.loop import Clock, real_clock
+    from .engine.operate import Means
+    from .engine.witness import Witness
+    from .show.screen import PlainScreen, quietly
+
+    now = real_clock().now
+    groups = groups_of(settings)
+    names = {(each.region, each.group): name for each, name in zip(groups, names_of(groups), strict=True)}
+
+    def works(each: Settings) -> Works:
+        def bake(wanted: str) -> str:
+            with stopping.at_once():
+                return _bake(each, wanted, root)
+
+        def migrate(wanted: str) -> None:
+            with stopping.at_once():
+                _migrate(each, wanted)
+
+        return Works(bake, migrate)
+
+    return Means(
+        works=works,
+        clock=Clock(now, stopping.sleep),
+        screen=lambda each: PlainScreen(now, named=names[each.region, each.group] if len(groups) > 1 else ""),
+        witness=Witness,
+        stop=stopping.asked,
+        say=quietly(print),
+        lacks=partial(_why_not_available, settings),
+        ahead=True,
+    )
 
 
 def conclude(settings: Settings, outcome: Outcome, *, asked_to_undo: bool = False) -> None:
@@ -153,6 +169,7 @@ def conclude(settings: Settings, outcome: Outcome, *, asked_to_undo: bool = Fals
     from .plan.outcome import Failed, NotRestored, Restored
     from .plan.release import Ending
     from .show.ending import render
+    from .show.screen import quietly
 
     text = render(settings.env or "", outcome.results, asked_to_undo=asked_to_undo)
     endings = {result.ending for result in outcome.results}
@@ -164,7 +181,7 @@ def conclude(settings: Settings, outcome: Outcome, *, asked_to_undo: bool = Fals
         # One that had nothing to do is as it was, too; one that went forward is not.
         parted = any(each.record and each.ending in (Ending.DONE, Ending.STAGED) for each in outcome.results)
         raise NotRestored(text) if parted else Restored(text)
-    print(text)
+    quietly(print)(text)
 
 
 def _ways(env: str | None) -> str:
@@ -175,9 +192,12 @@ def show_plan(settings: Settings, order: Order, *, as_json: bool = False) -> Non
     """Print what an order would do, from read-only calls alone."""
     from .engine.convoy import groups_of
     from .engine.forecast import foresee
+    from .engine.places import target_of
     from .plan.outcome import Refusal
     from .show import plan, plan_json
 
+    if not order.version and not order.abort:
+        order = replace(order, version=target_of(groups_of(settings)[0]))
     if reason := _why_not_available(settings, order):
         raise Refusal(reason)
     forecasts = [
@@ -187,13 +207,26 @@ def show_plan(settings: Settings, order: Order, *, as_json: bool = False) -> Non
 
 
 def _why_not_available(settings: Settings, order: Order) -> str | None:
-    """Return why a version cannot be had. A rollback to an AMI that is there needs no Apt repository."""
-    from .plan.release import Kind
+    """Return why a version cannot be had, where something of it is still to be had."""
+    from .engine.convoy import groups_of
     from .tools.apt import why_not_published
 
-    if order.abort or (order.kind is Kind.ROLLBACK and _find_image(settings, order.version)):
+    if order.abort or not any(_needs_package(each, order) for each in groups_of(settings)):
         return None
     return why_not_published(settings, settings.name, order.version)
+
+
+def _needs_package(settings: Settings, order: Order) -> bool:
+    """Whether a group has yet to get a version's package: to bake an AMI of it, or to migrate the database for it."""
+    from .engine.places import journal_of
+    from .plan.release import Kind
+
+    if _find_image(settings, order.version) is None:
+        return True
+    if order.kind is Kind.ROLLBACK or settings.database is None or settings.database.url is None:
+        return False
+    record = journal_of(settings).read()
+    return record is None or record.version != order.version or not record.migrated
 
 
 def _version_of_commit(c: Context) -> str:
@@ -212,10 +245,11 @@ def _find_image(settings: Settings, version: str) -> str | None:
 def _bake(settings: Settings, version: str, root: Path) -> str:
     """Take the newest AMI that carries the version, the very one that served if it is there; bake only without one."""
     from .bake import bake_version
+    from .show.screen import quietly
 
     found = _find_image(settings, version)
     if found is not None:
-        print(f"  {found} carries {version}")
+        quietly(print)(f"  {found} carries {version}")
         return found
     return bake_version(settings, version, root=root)
 
@@ -226,8 +260,9 @@ def _migrate(settings: Settings, version: str) -> None:
 
     from .migrate import migrate_up
     from .package import unpack_migrations
+    from .show.screen import quietly
 
     with tempfile.TemporaryDirectory(prefix="headway-migrations-") as scratch:
         folder = unpack_migrations(settings, version, Path(scratch))
         if folder is not None:
-            print(migrate_up(settings, folder))
+            quietly(print)(str(migrate_up(settings, folder)))

@@ -21,16 +21,20 @@ from ..plan.fleet import Gate
 from ..plan.ledger import COMMITTED
 from ..plan.outcome import NotRestored, Refusal, TooLate
 from ..plan.release import Done, Ending, Record, Wait
+from ..plan.serving import what_serves
 from ..plan.sides import is_committed
 from ..plan.wording import one_line
+from .lookout import Lookout
 from .loop import Clock, Company, Loop, Result
-from .operate import Errand, Means, Order, locked, operate
+from .operate import Errand, Means, Order, locked, operate, with_target
 from .ways import why_too_late
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
 
 _log = logging.getLogger(__name__)
+
+TICK_S = 0.1
 
 
 def groups_of(settings: Settings) -> list[Settings]:
@@ -68,6 +72,7 @@ def operate_all(settings: Settings, order: Order, means: Means) -> list[Result]:
         # All take the locks in the same order, so that two convoys never wait for each other.
         in_order = sorted(range(len(groups)), key=lambda number: (groups[number].group, groups[number].region))
         locks = {number: stack.enter_context(locked(groups[number], order, means)) for number in in_order}
+        order = with_target(groups[0], order, means)
         errands = [Errand(each, order, means, locks[number]) for number, each in enumerate(groups)]
         begun = _begin(errands, order)
         asides = []
@@ -78,13 +83,16 @@ def operate_all(settings: Settings, order: Order, means: Means) -> list[Result]:
                 asides.append(aside)
         if asides:
             begun = _begin(errands, order)
-        convoy = Convoy(means.clock, together=settings.release.together, bound=_is_bound(errands, begun))
+        for lock in locks.values():
+            lock.dismiss()
+        is_bound = _is_bound(errands, begun)
+        convoy = Convoy(means.clock, together=settings.release.together, bound=is_bound, ahead=means.ahead)
         _write(errands, begun)
         for name, errand, start in zip(names_of(groups), errands, begun, strict=True):
             if isinstance(start, Result):
                 convoy.join_ended(name, start)
             elif start is not None:
-                convoy.join(name, errand.loop(start, convoy.company(name, order, means)), start)
+                convoy.join(name, errand.loop(start, convoy.company(name, order, means)), start, errand.lookout)
         return convoy.run()
 
 
@@ -145,6 +153,7 @@ class Traveller:
     due: datetime
     reached: set[Gate] = field(default_factory=set)
     agrees: bool = False
+    lookout: Lookout | None = None
     result: Result | None = None
     failure: NotRestored | None = None
 
@@ -172,6 +181,24 @@ class Traveller:
             return self.result.why if self.result.ending in (Ending.RESTORED, Ending.NOT_RESTORED) else None
         return self.loop.record.undo if self.loop and self.loop.record else None
 
+    @property
+    def end(self) -> str:
+        """How it ended, and what serves, in one line."""
+        if self.result is not None:
+            return f"{self.group}: {self.result.ending.value}: {self.result.why}; {what_serves(self.result.facts)}"
+        seen = self.lookout.last if self.lookout else None
+        last = f"; when last looked at, {what_serves(seen)}" if seen else ""
+        return f"{self.group}: {self.failure}{last}"
+
+    def look_ahead(self) -> None:
+        """Begin its next look."""
+        if self.lookout is not None and self.loop is not None:
+            self.lookout.look_ahead(self.loop.record)
+
+    def has_looked(self, within_s: float = 0.0) -> bool:
+        """Whether that look is there, after so many seconds at the latest."""
+        return self.lookout is None or self.lookout.has_looked(within_s)
+
     def note(self, others: Iterable[Traveller]) -> None:
         """Remember which gate its newest look found it at."""
         decision = self.loop.decision if self.loop else None
@@ -198,25 +225,27 @@ class Traveller:
 class Convoy:
     """Groups that are released as one."""
 
-    def __init__(self, clock: Clock, *, together: bool, bound: bool = False) -> None:
+    def __init__(self, clock: Clock, *, together: bool, bound: bool = False, ahead: bool = False) -> None:
         """Prepare to set out.
 
         :param together: whether all are cut over at once.
         :param bound: whether one has ended this very release already, so that the others can only follow.
+        :param ahead: whether to look at all of them side by side, so that a slow one keeps nobody waiting.
         """
+        self._ahead = ahead
         self._clock = clock
         self._together = together
         self._bound = bound
         self._travellers: dict[str, Traveller] = {}
 
-    def join(self, group: str, loop: Loop, record: Record) -> None:
+    def join(self, group: str, loop: Loop, record: Record, lookout: Lookout) -> None:
         """Take a group along."""
         loop.record = record
-        self._travellers[group] = Traveller(group, loop, loop.steps(record), self._clock.now())
+        self._travellers[group] = Traveller(group, loop, loop.steps(record), self._clock.now(), lookout=lookout)
 
     def join_ended(self, group: str, result: Result) -> None:
         """Take a group along that has nothing left to do."""
-        self._travellers[group] = Traveller(group, None, None, self._clock.now(), set(Gate), True, result)
+        self._travellers[group] = Traveller(group, None, None, self._clock.now(), set(Gate), result=result)
 
     def company(self, group: str, order: Order, means: Means) -> Company:
         """Return the world around the loop of one group."""
@@ -234,16 +263,39 @@ class Convoy:
         """
         self._bind()
         while going := [each for each in self._travellers.values() if each.steps and not each.is_over]:
-            turn = min(going, key=lambda each: each.due)
-            wait_s = (turn.due - self._clock.now()).total_seconds()
-            if wait_s > 0:
-                self._clock.sleep(wait_s)
-            self._step(turn)
-            self._bind()
-        failures = [f"{each.group}: {each.failure}" for each in self._travellers.values() if each.failure]
-        if failures:
-            raise NotRestored("; ".join(failures))
+            turn = self._turn(going)
+            if turn is not None:
+                self._step(turn)
+                self._bind()
+                self._turn_staged_back()
+        if any(each.failure for each in self._travellers.values()):
+            raise NotRestored("\n".join(each.end for each in self._travellers.values()))
         return [each.result for each in self._travellers.values() if each.result]
+
+    def _turn(self, going: Sequence[Traveller]) -> Traveller | None:
+        """Return whose turn it is; None when it is nobody's after a moment."""
+        first = min(going, key=lambda each: each.due)
+        wait_s = (first.due - self._clock.now()).total_seconds()
+        if not self._ahead:
+            self._clock.sleep(max(wait_s, 0.0))
+            return first
+        due = [each for each in going if each.due <= self._clock.now()]
+        for each in due:
+            each.look_ahead()
+        ready = [each for each in due if each.has_looked()]
+        if not due:
+            self._clock.sleep(min(wait_s, TICK_S))
+        elif not ready:
+            due[0].has_looked(TICK_S)
+        return min(ready, key=lambda each: each.due, default=None)
+
+    def _turn_staged_back(self) -> None:
+        """Have a warm fleet turn back as well when another group does: it is no end of its own."""
+        for each in self._travellers.values():
+            staged = each.result is not None and each.result.ending is Ending.STAGED
+            if staged and self._called_off(each.group) and each.loop and each.loop.record:
+                record = each.loop.record = replace(each.loop.record, staged=False)
+                each.result, each.steps, each.due = None, each.loop.steps(record), self._clock.now()
 
     def _bind(self) -> None:
         """Once one group has let its old instances go, have none of the others turn back by itself any more."""

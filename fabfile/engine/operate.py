@@ -14,26 +14,27 @@ from ..plan.fleet import Facts
 from ..plan.freeze import read_windows, why_frozen
 from ..plan.ledger import COMMITTED
 from ..plan.outcome import NotRestored, Refusal, TooLate
-from ..plan.past import last_released, why_bad
+from ..plan.past import why_bad
 from ..plan.release import Done, Ending, Goal, Kind, Record, Refuse, Wish
+from ..plan.serving import what_serves
 from ..plan.wording import one_line
-from ..tools.s3 import Bucket
 from .act import Hands, Works
 from .claim import Stopwatch
 from .journal import Journal
 from .lock import Lock, held
+from .lookout import Lookout
 from .loop import Clock, Company, Loop, Result, Screen, Witness
-from .observe import Asker, Observer
+from .observe import Asker
+from .places import journal_of, serving_version, state_of, target_of
 from .waiting import Turn
-from .ways import why_not_stage, why_too_late, why_unfinished
+from .ways import ASIDE, was_put_aside, why_not_stage, why_too_late, why_unfinished
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
 
-_log = logging.getLogger(__name__)
+__all__ = ["Errand", "Means", "Order", "journal_of", "operate", "serving_version", "state_of"]
 
-# How the reason of a staged fleet ends that was put back for another order.
-_ASIDE = " takes its place"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,16 @@ class Order:
     link: str | None = None
 
     @property
+    def target(self) -> str:
+        """Which version, as far as it is known: what to roll back to is found under the lock."""
+        return self.version or "the version before"
+
+    @property
     def doing(self) -> str:
         """What others in line are told of it."""
         if self.abort:
             return "putting back"
-        return f"stage {self.version}" if self.wish.stage else f"{self.kind.value} {self.version}"
+        return f"stage {self.target}" if self.wish.stage else f"{self.kind.value} {self.target}"
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,8 @@ class Means:
     :param works: what other stages do for one group's settings.
     :param screen: what shows the release of one group.
     :param witness: who looks for causes in one group; None looks for none.
+    :param lacks: says why an order's version cannot be had, or None; asked when it is found under the lock.
+    :param ahead: whether groups are looked at side by side; where time is virtual, one after another.
     """
 
     works: Callable[[Settings], Works]
@@ -79,6 +87,8 @@ class Means:
     witness: Callable[[Settings], Witness] | None = None
     stop: Callable[[], bool] = lambda: False
     say: Callable[[str], None] = lambda _: None
+    lacks: Callable[[Order], str | None] = lambda _: None
+    ahead: bool = False
 
 
 def operate(settings: Settings, order: Order, means: Means) -> Result:
@@ -89,15 +99,21 @@ def operate(settings: Settings, order: Order, means: Means) -> Result:
     :raises NotRestored: another process took over.
     """
     with locked(settings, order, means) as lock:
+        order = with_target(settings, order, means)
         errand = Errand(settings, order, means, lock)
         begun = errand.foresee()
         if aside := errand.clear_the_way():
             if aside.ending is not Ending.RESTORED:
                 return aside
             begun = errand.foresee()
+        lock.dismiss()
         if isinstance(begun, Result):
             return begun
-        return errand.loop(errand.write(begun), Company(stop=means.stop, link=order.link)).run(begun)
+        loop = errand.loop(errand.write(begun), Company(stop=means.stop, link=order.link))
+        try:
+            return loop.run(begun)
+        except NotRestored as lost:
+            raise NotRestored(f"{lost}; {errand.last_seen()}") from lost
 
 
 def locked(settings: Settings, order: Order, means: Means) -> AbstractContextManager[Lock]:
@@ -105,7 +121,7 @@ def locked(settings: Settings, order: Order, means: Means) -> AbstractContextMan
     release = settings.release
     # What releases nothing takes nobody's place who would.
     supersedes = release.supersede and not order.abort and not order.wish.stage
-    turn = Turn(order.kind, order.version, supersedes=supersedes, say=means.say, stop=means.stop)
+    turn = Turn(order.kind, order.target, supersedes=supersedes, say=means.say, stop=means.stop)
     return held(
         state_of(settings),
         settings.group,
@@ -127,7 +143,7 @@ class Errand:
         self._means = means
         self._lock = lock
         self._journal = journal_of(settings)
-        self._observer = Observer(settings, means.clock.now, means.ask)
+        self._observer = Lookout(settings, means.clock.now, means.ask)
         self._is_new = False
 
     def clear_the_way(self) -> Result | None:
@@ -144,7 +160,7 @@ class Errand:
             return None
         aside = self.write(put_aside(record, self._order))
         result = self.loop(aside, Company(stop=self._means.stop)).run(aside)
-        self._observer = Observer(self._settings, self._means.clock.now, self._means.ask)
+        self._observer = Lookout(self._settings, self._means.clock.now, self._means.ask)
         return result
 
     def write(self, record: Record) -> Record:
@@ -210,6 +226,11 @@ class Errand:
                 raise Refusal(reason)
         return going
 
+    def last_seen(self) -> str:
+        """Say what served when somebody last looked."""
+        seen = self._observer.last
+        return f"when last looked at, {what_serves(seen)}" if seen else "nobody has looked at it yet"
+
     def has_done(self, record: Record) -> bool:
         """Whether this group has ended the release already that another group's record is of."""
         newest = next(self._journal.history(), None)
@@ -218,6 +239,11 @@ class Errand:
             and (newest.version, newest.kind, newest.ending) == (record.version, record.kind, Ending.DONE)
             and newest.ended_at >= record.started_at
         )
+
+    @property
+    def lookout(self) -> Lookout:
+        """Who looks for this group."""
+        return self._observer
 
     def loop(self, record: Record, company: Company) -> Loop:
         """Make the loop of a record."""
@@ -290,22 +316,17 @@ def _first(wished: float | None, otherwise: float) -> float:
     return otherwise if wished is None else wished
 
 
-def state_of(settings: Settings) -> Bucket:
-    """Return the place of an env's lock, record and history."""
-    if not settings.release.state:
-        raise Refusal("headway.release.state: must be set to s3://bucket/prefix, the place of lock, record and history")
-    return Bucket(settings, settings.release.state)
+def with_target(settings: Settings, order: Order, means: Means) -> Order:
+    """Return an order with its version. Under the lock: what went before may have changed what serves.
 
-
-def journal_of(settings: Settings) -> Journal:
-    """Return the record and history of an env's group: by its name, so that projects may share a prefix."""
-    return Journal(state_of(settings), settings.group)
-
-
-def serving_version(journal: Journal, facts: Facts) -> str | None:
-    """Return the version that the group is pointed at; where its AMI is gone, what history says was released last."""
-    version = facts.version_of(facts.template_image)
-    return last_released(journal.history()) if version in (None, "?") else version
+    :raises Refusal: there is nothing to roll back to.
+    """
+    if order.version or order.abort:
+        return order
+    order = replace(order, version=target_of(settings))
+    if reason := means.lacks(order):
+        raise Refusal(reason)
+    return order
 
 
 def resumed(record: Record, order: Order) -> Record:
@@ -336,11 +357,11 @@ def _joined(before: Wish, now: Wish) -> Wish:
 def is_in_the_way(record: Record, order: Order) -> bool:
     """Whether a staged fleet of another version has to be put back, or is being put back, before an order can begin."""
     another = (record.version, record.kind) != (order.version, order.kind)
-    if record.undo is not None and record.undo.endswith(_ASIDE):
+    if was_put_aside(record):
         return another and not order.abort
     return record.staged and another and not order.abort and record.undo is None
 
 
 def put_aside(record: Record, order: Order) -> Record:
     """Turn a staged fleet's record round, to make way for an order of another version."""
-    return replace(record, undo=f"{order.version}{_ASIDE}", staged=False, failures=0, marks=())
+    return replace(record, undo=f"{order.version}{ASIDE}", staged=False, failures=0, marks=())

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from ..plan.release import Record
 
+# How the reason of a staged fleet ends that is put back for another order.
+ASIDE = " takes its place"
+
+
+def was_put_aside(record: Record) -> bool:
+    """Whether a staged fleet is on its way back already to make way for another version."""
+    return record.undo is not None and record.undo.endswith(ASIDE)
+
 
 def why_unfinished(record: Record) -> str:
     """Say that a release stands open, and the two ways on."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from fabfile.plan.fleet import Facts
 from fabfile.plan.outcome import NotRestored, Refusal
 from fabfile.plan.release import Act, Attach, Ending, Kind, Record, Wish
 from fabfile.plan.settings import Settings
+from fabfile.tools import autoscaling
 
 from ..plan.fleets import facts, old
 from .conftest import Listener, Operator
@@ -257,9 +259,9 @@ def test_keeps_groups_of_one_name_in_two_regions_apart(convoy: Convoy, monkeypat
     released: list[str] = []
 
     @contextmanager
-    def locked(settings: Settings, order: Order, means: Means) -> Iterator[None]:
+    def locked(settings: Settings, order: Order, means: Means) -> Iterator[Any]:
         released.append(settings.region)
-        yield None
+        yield SimpleNamespace(dismiss=lambda: None)
 
     def begun(errands: Sequence[Errand], order: Order) -> list[Result]:
         return [Result(Ending.DONE, each._settings.region, None, facts(old(1))) for each in errands]
@@ -273,3 +275,38 @@ def test_keeps_groups_of_one_name_in_two_regions_apart(convoy: Convoy, monkeypat
     }
     assert [result.why for result in convoy.release("2.0.0")] == ["us-east-1", "eu-west-1"]
     assert released == ["eu-west-1", "us-east-1"]
+
+
+def test_no_group_stays_staged_when_another_is_put_back(convoy: Convoy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new instances in the west never answer; the east is warm long before that is known."""
+    operator = convoy.operator
+    ask = operator._ask
+    west = journal_of(groups_of(operator.settings)[1])
+
+    def none_answers_in_the_west(addresses: Mapping[str, str]) -> dict[str, tuple[bool, str]]:
+        record = west.read()
+        launched = record.launched if record else ()
+        return {each: (False, "503") if each in launched else said for each, said in ask(addresses).items()}
+
+    monkeypatch.setattr(operator, "_ask", none_answers_in_the_west)
+    assert endings(convoy.release("2.0.0", stage=True)) == [Ending.RESTORED, Ending.RESTORED]
+    assert set(operator.leftovers()) == set(convoy.worlds[1].members())  # nothing outside both groups
+    assert all(journal_of(each).read() is None for each in groups_of(operator.settings))
+
+
+def test_says_what_became_of_every_group_when_one_cannot_go_on(convoy: Convoy, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = autoscaling.read_group
+
+    def read_group(settings: Settings, *more: Any) -> Any:
+        if settings.group == "shop-west" and "Attach" in convoy.operator.screen.acts:
+            raise RuntimeError("RequestTimeout")
+        return read(settings, *more)
+
+    monkeypatch.setattr(autoscaling, "read_group", read_group)
+    with pytest.raises(NotRestored) as lost:
+        convoy.release("2.0.0")
+    east, west = str(lost.value).splitlines()
+    assert east.startswith("shop-prod: restored: shop-west failed: ")
+    assert east.endswith("; shop-prod serves 1.0.0 on 3")
+    assert west.startswith("shop-west: AWS cannot be read: RequestTimeout")
+    assert west.endswith("when last looked at, shop-west serves 1.0.0 on 2")
