@@ -5,10 +5,10 @@ Who goes before whom:
 * First come, first served.
 * **A release may supersede** (`release.supersede`, for an env where only the newest counts): it goes before the older
   releases that wait, and when its turn comes they end as superseded, which is no failure. Not before: should it give up
-  or die in line, the older ones are still there.
+  or die in line, or be refused when its turn comes, the older ones are still there.
 * **A rollback goes before every release that waits**, because something is on fire, and is never superseded. When its
-  turn comes, releases that were ordered before it are refused: they would undo it, and nobody who ordered them knew
-  of it. Those that were ordered after it stay in line.
+  turn comes, and it is not refused itself, releases that were ordered before it are refused: they would undo it, and
+  nobody who ordered them knew of it. Those that were ordered after it stay in line.
 
 Each of these is written into the other's ticket by a conditional write, and who waits renews its ticket by another
 before it starts. S3 lets one of the two happen, so that nobody both starts and is passed over, and nobody neither.

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..plan.outcome import Refusal
 from ..plan.wording import one_line
@@ -40,7 +41,11 @@ class Owner:
 
 
 class Lock:
-    """A lock, held from :meth:`try_take` to :meth:`release`. Ask :attr:`lost` before each act."""
+    """A lock, held from :meth:`try_take` to :meth:`release`. Ask :attr:`lost` before each act.
+
+    :ivar dismiss: tells those in line whose place we take. Call it once our order is not refused, and before anything
+        is touched: none of them can start meanwhile, and a refused order takes nobody's place.
+    """
 
     def __init__(self, bucket: Bucket, env: str, owner: Owner, ttl_s: float, clock: Stopwatch | None = None) -> None:
         self._bucket = bucket
@@ -50,6 +55,7 @@ class Lock:
         self._ttl_s = ttl_s
         self._clock = clock or Stopwatch()
         self._claim = Claim(bucket, self._key, owner.id)
+        self.dismiss: Callable[[], None] = lambda: None
         self._writing = threading.Lock()
         self._ended = threading.Event()
         self._gone = False
@@ -173,7 +179,8 @@ def held(
     """Hold an env's lock for a while.
 
     The lock of an owner that is provably dead (its process is gone from this machine), or that has not beaten for
-    `ttl_s` seconds, is taken over. Who goes before whom in line: :mod:`.line`.
+    `ttl_s` seconds, is taken over. Who goes before whom in line: :mod:`.line`; whose place we take hears of it by
+    :attr:`Lock.dismiss`.
 
     :param wait_s: seconds to wait in line for it; 0 does not wait, infinity waits for ever.
     :param turn: what is waited for, which decides who goes before whom, and who hears how the wait is going.
@@ -189,7 +196,8 @@ def held(
         if refusal := _try_at_once(lock, line, ticket):
             if wait_s <= 0:
                 raise Refusal(f"{refusal}; wait in line for it with --wait, or stop it there")
-            Waiter(line, ticket, lock, ttl_s=ttl_s, wait_s=wait_s, turn=turn, clock=clock).wait()
+            older = Waiter(line, ticket, lock, ttl_s=ttl_s, wait_s=wait_s, turn=turn, clock=clock).wait()
+            lock.dismiss = partial(line.dismiss, ticket, older)
         if lock.lost:
             raise Refusal(f"asleep or cut off, and the lock of {env} was lost; nothing was touched; run it again")
         yield lock
@@ -236,7 +244,7 @@ def _try_at_once(lock: Lock, line: Line, ticket: Ticket) -> str | None:
     blocked = lock.try_take()
     if blocked is None:
         # Only those that we saw: whoever came since came after us.
-        line.dismiss(ticket, [standing.key for standing in waiting])
+        lock.dismiss = partial(line.dismiss, ticket, [standing.key for standing in waiting])
     return str(blocked) if blocked else None
 
 

@@ -121,9 +121,10 @@ class Waiter:
         self._said: object = None
         self._said_s = self._began_s
 
-    def wait(self) -> None:
-        """Wait until the lock is ours, and tell those whose place we take.
+    def wait(self) -> list[str]:
+        """Wait until the lock is ours.
 
+        :returns: the keys of those whose place we may take; :meth:`.line.Line.dismiss` tells them.
         :raises Refusal: the time is up, we were asked to stop, a rollback went before us, or we lost our place; nothing
             was touched.
         :raises Superseded: a newer release took our place.
@@ -135,8 +136,7 @@ class Waiter:
                 self._pause()
             # The lock is ours. Our place must be too: whoever passed us over, asleep as we were, removed the ticket.
             self._renew(place)
-            if may_displace(self._ticket):
-                self._line.dismiss(self._ticket, self._line.older(place.standing))
+            return self._line.older(place.standing) if may_displace(self._ticket) else []
         finally:
             _leave(place)
 

@@ -240,6 +240,7 @@ class World:
         with held(
             bucket, "prod", who=who, doing=who, ttl_s=TTL_S, wait_s=actor.wait_s, turn=actor.turn, clock=clock
         ) as lock:
+            lock.dismiss()
             self._enter(actor)
             beat_s = self.now_s
             for _ in range(actor.acts):

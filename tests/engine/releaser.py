@@ -56,6 +56,7 @@ def release(given: Given, told: Connection) -> None:
         with held(
             bucket, "prod", who="ann", doing=given.version, ttl_s=given.ttl_s, wait_s=float("inf"), turn=turn
         ) as lock:
+            lock.dismiss()
             told.send("holds")
             _work(given, told)
             told.send("lost" if lock.lost else "done")

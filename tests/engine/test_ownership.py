@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,17 +10,21 @@ from typing import Any
 import pytest
 
 from fabfile.engine import observe
+from fabfile.engine.convoy import groups_of
 from fabfile.engine.journal import Journal
+from fabfile.engine.line import Line, Place, Ticket
 from fabfile.engine.lock import held
 from fabfile.engine.loop import Clock
-from fabfile.engine.operate import Order, journal_of, operate
+from fabfile.engine.operate import Order, journal_of, operate, state_of
 from fabfile.plan.fleet import Alarm
 from fabfile.plan.outcome import Refusal
 from fabfile.plan.release import Ending, Kind
+from fabfile.tools import ownership
 from fabfile.tools.s3 import Bucket
 
 from ..plan.fleets import NOW, record
 from .conftest import Operator
+from .test_convoy import Convoy
 
 RECORD = "prod/release.json"
 
@@ -147,6 +152,41 @@ def test_what_was_rolled_back_from_is_bad_although_a_clock_is_behind(operator: O
     assert operate(operator.settings, back, replace(operator.means, clock=behind)).ending is Ending.DONE
     with pytest.raises(Refusal, match=r"2\.0\.0 was recorded as bad: bob rolled back from it"):
         operate(operator.settings, Order(Kind.ROLLBACK, "2.0.0", "ann"), operator.means)
+
+
+def wait_in_line(operator: Operator, number: int = 0) -> Place:
+    settings = groups_of(operator.settings)[number]
+    process = str(ownership.this_process())
+    ticket = Ticket("t1", "bob", process, Kind.RELEASE, "1.5.0", supersedes=True)
+    place = Line(state_of(settings), settings.group, settings.release.lock_ttl_s).place(ticket)
+    place.take()
+    return place
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_newer_release_takes_the_place_of_one_that_waits_only_if_it_is_not_refused(
+    operator: Operator, *, frozen: bool
+) -> None:
+    operator.release_settings.update(supersede=True)
+    if frozen:
+        operator.release_settings.update(freeze=["2000-01-01 - 2999-01-01 UTC: the audit"])
+    place = wait_in_line(operator)
+    with pytest.raises(Refusal, match="audit") if frozen else nullcontext():
+        operator.release("2.0.0")
+    assert place.renew() is frozen
+    place.leave()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_newer_release_of_several_groups_takes_the_place_of_one_that_waits_for_any_of_them(
+    operator: Operator, number: int
+) -> None:
+    convoy = Convoy(operator)
+    operator.release_settings.update(supersede=True)
+    place = wait_in_line(operator, number)
+    assert {result.ending for result in convoy.release("2.0.0")} == {Ending.DONE}
+    assert not place.renew()
+    place.leave()
 
 
 def test_a_heartbeat_knows_at_once_that_somebody_took_the_lock(bucket: Bucket) -> None:

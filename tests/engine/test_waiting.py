@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -129,8 +130,9 @@ def test_nobody_who_does_not_wait_pushes_in(bucket: Bucket) -> None:
 def test_a_rollback_goes_first_and_tells_those_that_were_ordered_before_it(bucket: Bucket) -> None:
     older = stand(bucket, ticket("1.4.0"))
     rollback = Turn(Kind.ROLLBACK, "1.3.0")
-    with held(bucket, "prod", who="ann", doing="x", ttl_s=TTL_S, turn=rollback):
+    with held(bucket, "prod", who="ann", doing="x", ttl_s=TTL_S, turn=rollback) as lock:
         newer = stand(bucket, ticket("1.6.0"))
+        lock.dismiss()
         assert not older.renew()
         told = older.dismissed()
         assert told is not None
@@ -138,6 +140,21 @@ def test_a_rollback_goes_first_and_tells_those_that_were_ordered_before_it(bucke
         assert newer.renew()
         newer.leave()
     assert bucket.keys("") == []
+
+
+@pytest.mark.parametrize("turn", [Turn(Kind.ROLLBACK, "1.3.0"), Turn(version="1.5.0", supersedes=True)])
+@pytest.mark.parametrize("waits", [False, True])
+def test_one_that_is_refused_when_its_turn_comes_takes_nobodys_place(bucket: Bucket, turn: Turn, waits: bool) -> None:
+    other, clock = ExitStack(), Patient().stopwatch
+    other.enter_context(held(bucket, "prod", who="bob", doing="x", ttl_s=TTL_S))
+    older = stand(bucket, ticket("1.4.0"))
+    if not waits:
+        other.close()
+    turn = replace(turn, say=lambda _: other.close())
+    with held(bucket, "prod", who="ann", doing="x", ttl_s=TTL_S, wait_s=60, turn=turn, clock=clock):
+        pass  # the order is refused
+    assert older.renew()
+    older.leave()
 
 
 def test_one_that_has_just_come_is_not_held_up_by_one_of_which_nothing_is_heard(
@@ -252,5 +269,6 @@ def test_who_comes_a_moment_later_is_not_superseded(bucket: Bucket, monkeypatch:
 
     monkeypatch.setattr(bucket, "create", create_and_be_followed)
     superseding = Turn(version="1.4.0", supersedes=True)
-    with held(bucket, "prod", who="ann", doing="x", ttl_s=TTL_S, turn=superseding):
+    with held(bucket, "prod", who="ann", doing="x", ttl_s=TTL_S, turn=superseding) as lock:
+        lock.dismiss()
         assert in_line(bucket) == ["1.5.0"]
