@@ -15,6 +15,7 @@ from fabfile.engine.observe import Observer
 from fabfile.plan.outcome import Refusal
 from fabfile.plan.release import Ending
 
+from ..plan.fleets import record
 from .conftest import Operator
 from .stories import assert_put_back, assert_serves, standing
 
@@ -82,9 +83,32 @@ def test_a_zone_of_the_group_that_no_load_balancer_has_enabled_is_refused_by_nam
 
 def test_the_delays_of_all_target_groups_are_known_and_the_longest_of_each_counts(operator: Operator) -> None:
     """Slow start: a healthy target gets a growing share of the requests, and its full share only at the end."""
-    observer = Observer(operator.settings, operator.cloud.clock.now)
-    assert observer.slow_start_s() == 0
+
+    def delays() -> tuple[float, float]:
+        look = Observer(operator.settings, operator.cloud.clock.now).look(record())
+        return look.drain_s, look.slow_start_s
+
+    assert delays()[1] == 0
     other = add_target_group(operator)
     delay(operator, operator.world.target_group_arn, drain=30, slow_start=120)
     delay(operator, other, drain=900, slow_start=60)
-    assert (observer.drain_s(), observer.slow_start_s()) == (900, 120)
+    assert delays() == (900, 120)
+
+
+def test_old_instances_serve_until_a_slow_start_is_over(operator: Operator) -> None:
+    """A target in slow start gets a share that grows from nothing over 30 to 900 seconds."""
+    delay(operator, operator.world.target_group_arn, slow_start=90)
+    before = standing(operator)
+    serving: list[int] = []  # one number a second
+    operator.cloud.clock.at_each_step(lambda: serving.append(operator.serving()))
+    assert operator.release("2.0.0").ending is Ending.DONE
+    assert serving.count(6) >= 90
+    assert_serves(operator, "2.0.0", 3, before)
+
+
+def test_a_delay_longer_than_our_own_patience_ends_no_release(operator: Operator) -> None:
+    """A target is `draining` for its whole delay, at most 3600 s, even when nothing is on its way to it."""
+    delay(operator, operator.world.target_group_arn, drain=3000)
+    before = standing(operator)
+    assert operator.release("2.0.0").ending is Ending.DONE
+    assert_serves(operator, "2.0.0", 3, before)
