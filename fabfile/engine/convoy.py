@@ -192,12 +192,17 @@ class Traveller:
 
     def look_ahead(self) -> None:
         """Begin its next look."""
-        if self.lookout is not None and self.loop is not None:
+        if self._looks_ahead and self.lookout is not None and self.loop is not None:
             self.lookout.look_ahead(self.loop.record)
 
     def has_looked(self, within_s: float = 0.0) -> bool:
         """Whether that look is there, after so many seconds at the latest."""
-        return self.lookout is None or self.lookout.has_looked(within_s)
+        return not self._looks_ahead or self.lookout is None or self.lookout.has_looked(within_s)
+
+    @property
+    def _looks_ahead(self) -> bool:
+        """Not at first: the first look makes its clients, which boto3 makes one at a time."""
+        return self.lookout is not None and self.lookout.last is not None
 
     def note(self, others: Iterable[Traveller]) -> None:
         """Remember which gate its newest look found it at."""

@@ -52,9 +52,9 @@ class Lookout(Observer):
                 return self._last
         return super().look(record, shut)
 
-    def look_now(self, record: Record | None) -> Facts:
-        """Take a look whatever was begun."""
-        return super().look(record)
+    def look_now(self, record: Record | None) -> tuple[Facts, datetime]:
+        """Take a look whatever was begun, and say when it was there."""
+        return super().look(record), self._clock()
 
 
 class Ahead(threading.Thread):
@@ -65,15 +65,16 @@ class Ahead(threading.Thread):
         self.record = record
         self.facts: Facts | None = None
         self.error: Exception | None = None
+        self.ended_at: datetime | None = None
         self._lookout = lookout
 
     def facts_of(self, record: Record | None, since: datetime) -> Facts | None:
-        """Return what it brought, if that is of the very record, and not older than asked for."""
-        return self.facts if self.facts and self.record == record and self.facts.at > since else None
+        """Return what it brought, if that is of the very record, and was there after a moment."""
+        return self.facts if self.record == record and self.ended_at and self.ended_at > since else None
 
     def run(self) -> None:
         """Look."""
         try:
-            self.facts = self._lookout.look_now(self.record)
+            self.facts, self.ended_at = self._lookout.look_now(self.record)
         except Exception as error:
             self.error = error
