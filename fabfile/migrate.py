@@ -61,16 +61,13 @@ def migrate_up(settings: Settings, folder: Path) -> Migrated:
     :raises Failed: a migration failed; says how far the database got.
     """
     from .plan.migrations import read_migrations
-    from .tools import goose, postgres, secrets
+    from .tools import goose, postgres
 
     database = _database_of(settings)
     if not folder.is_dir():
         raise Refusal(f"headway.database.migrations: no folder {folder}; set the right one")
     read_migrations(goose.read_files(folder))
-    setting = f"headway.envs.{settings.env}.database.url"
-    if database.url is None:
-        raise Refusal(f"{setting}: must be set: {secrets.SCHEMES}")
-    dsn = secrets.resolve(database.url, settings, setting)
+    dsn = _dsn_of(settings)
     with postgres.connect(dsn) as connection, postgres.advisory_lock(connection, goose.LOCK_ID, LOCK_WAIT_S):
         before = postgres.migrated_to(connection)
         run = _up_with_retries(database, dsn, folder)
@@ -80,6 +77,38 @@ def migrate_up(settings: Settings, folder: Path) -> Migrated:
         raise Failed(f"migrate: a migration failed; {got}\n{_indented(run.output)}")
     print(_indented(run.output), flush=True)
     return Migrated(before, after)
+
+
+def why_not_migratable(settings: Settings) -> str | None:
+    """Return why an env's database could not be migrated from here, with the way out, before anything is touched.
+
+    Asked before a release begins: what it says would otherwise end the release half way. None where there is nothing
+    to migrate, too; whether the database itself answers is not asked.
+    """
+    from .tools import goose
+
+    if settings.database is None or settings.database.url is None:
+        return None
+    try:
+        _dsn_of(settings)
+    except Refusal as refusal:
+        return str(refusal)
+    return goose.why_not_installed()
+
+
+def _dsn_of(settings: Settings) -> str:
+    """Return the connection string of an env's database.
+
+    :raises Refusal: it is not where the setting says, or the setting is missing.
+    """
+    from .plan.reference import FORMS
+    from .tools import secrets
+
+    setting = f"headway.envs.{settings.env}.database.url"
+    url = _database_of(settings).url
+    if url is None:
+        raise Refusal(f"{setting}: must be set: {FORMS}")
+    return secrets.resolve(url, settings, setting)
 
 
 def _up_with_retries(database: Database, dsn: str, folder: Path) -> GooseRun:

@@ -7,9 +7,11 @@ from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from .freeze import read_windows
 from .outcome import Refusal
+from .reference import why_not_reference
 from .settings import Settings, describe_settings, section_of, value_of_mapping
 from .variables import given_by, nested, variable_of
 
@@ -106,12 +108,17 @@ def _validate(values: Mapping[str, Any], env: str | None, sources: list[tuple[Ma
         held = location[:-1] if first["type"] == "missing" else location
         where = next((name for values, name in sources if _holds(values, held)), "headway")
         raise Refusal(_explain(where, location, first["type"], first["msg"], first.get("input"))) from None
-    read_windows(settings.release.freeze, f"{_home(('release', 'freeze'), sources)}.release.freeze")
+    read_windows(settings.release.freeze, _path_in(sources, ("release", "freeze")))
+    url = settings.database.url if settings.database else None
+    if url is not None and (reason := why_not_reference(url, _path_in(sources, ("database", "url")))):
+        raise Refusal(reason)
     return settings
 
 
-def _home(location: tuple[str, ...], sources: list[tuple[Mapping[str, Any], str]]) -> str:
-    return next((name for values, name in sources if name and _holds(values, location)), "headway")
+def _path_in(sources: list[tuple[Mapping[str, Any], str]], location: tuple[str, ...]) -> str:
+    """Name a setting by where its value stands: a variable, an env's own, or the base."""
+    where = next((name for values, name in sources if _holds(values, location)), "headway")
+    return ".".join((where, *location)) if where else variable_of(location)
 
 
 def _holds(values: Mapping[str, Any], location: Iterable[str]) -> bool:
@@ -132,12 +139,30 @@ def _explain(where: str, location: tuple[str, ...], kind: str, message: str, giv
         return f"{path}: must be set"
     lowered = message[0].lower() + message[1:]
     said = PLAIN_MESSAGES.get(kind, lowered.replace("input should be", "must be").replace("string should", "must"))
+    field = _field_at(location)
+    if field is not None and not field.repr:
+        return f"{path}: {said}"
     return f"{path}: {said} (got {_short(given)})"
 
 
 def _short(given: object) -> str:
     shown = repr(given)
     return shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}…"
+
+
+def _field_at(location: Iterable[str]) -> FieldInfo | None:
+    """Find what the schema says of a setting; names that people choose themselves are passed over."""
+    section: type[BaseModel] | None = Settings
+    field: FieldInfo | None = None
+    parts = iter(location)
+    for part in parts:
+        if section is None or part not in section.model_fields:
+            return None if section is not None else field
+        field = section.model_fields[part]
+        section = section_of(field.annotation)
+        if section is None and (section := section_of(value_of_mapping(field.annotation))) is not None:
+            next(parts, None)
+    return field
 
 
 def _siblings(location: Iterable[str]) -> list[str]:

@@ -71,6 +71,7 @@ class Database(Section):
     image: str = Field("postgres:15", description="PostgreSQL image for tests: production's major version")
     url: str | None = Field(
         None,
+        repr=False,  # somebody may write the secret itself here: no message shows it
         description="Where the env's connection string is kept: `ssm:NAME`, `env:VARIABLE` or `file:PATH`; never the string itself",
     )
     goose_image: str = Field("headway/goose:3.29.0", description="Image with Goose, for tests inside Docker")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,11 @@ class GooseRun:
     def lock_timed_out(self) -> bool:
         """A migration waited for a table too long; nothing of it was kept, and it can be tried again."""
         return self.code != 0 and f"SQLSTATE {LOCK_TIMEOUT_SQLSTATE}" in self.output
+
+
+def why_not_installed() -> str | None:
+    """Return why migrations cannot be run on this machine, with the way out; None where they can."""
+    return None if shutil.which("goose") else "goose is not installed, or not on PATH; scripts/setup installs it"
 
 
 def read_files(folder: Path) -> list[tuple[str, str]]:

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..plan.outcome import Refusal
+from ..plan.reference import why_not_reference
 from ..plan.wording import one_line
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
-
-SCHEMES = "`ssm:NAME`, `env:VARIABLE` or `file:PATH`"
 
 
 def resolve(reference: str, settings: Settings, setting: str) -> str:
@@ -22,11 +21,10 @@ def resolve(reference: str, settings: Settings, setting: str) -> str:
     :param setting: path of the setting, for messages.
     :raises Refusal: there is no such secret, or it is empty; names the reference, never what it holds.
     """
-    scheme, colon, name = reference.partition(":")
+    if reason := why_not_reference(reference, setting):
+        raise Refusal(reason)
+    scheme, _, name = reference.partition(":")
     readers = {"ssm": _from_parameter_store, "env": _from_environment, "file": _from_file}
-    if not colon or scheme not in readers or not name:
-        # It may be the secret itself, written where only its place belongs: so it is not repeated.
-        raise Refusal(f"{setting}: must be {SCHEMES}, which say where the secret is kept, not the secret itself")
     try:
         value = readers[scheme](name, settings).strip()
     except _NotFoundError as error:

@@ -165,6 +165,30 @@ class TestMistakes:
         assert said == "headway.package.service.comand: no such setting; did you mean headway.package.service.command?"
 
 
+class TestSecrets:
+    """A setting says where a secret is kept; the secret itself is refused, and repeated nowhere."""
+
+    @pytest.mark.parametrize(
+        "url", ["postgres://u:canary@h/db", "canary", "ssm:", "env: ", "vault:canary", {"canary": 1}]
+    )
+    @pytest.mark.parametrize("env", [None, "dev"])
+    def test_what_is_no_place_of_a_secret_is_refused_when_settings_are_read(self, url: Any, env: str | None) -> None:
+        said = refusal_of({"envs": {"dev": {"database": {"url": url}}}}, env)
+        assert said.startswith("headway.envs.dev.database.url: must be ")
+        assert "canary" not in said
+
+    def test_a_secret_in_a_variable_is_refused_by_its_name(self) -> None:
+        said = refusal_of({}, None, FABRIC_HEADWAY_DATABASE_URL="postgres://u:canary@h/db")
+        assert said.startswith("FABRIC_HEADWAY_DATABASE_URL: must be `ssm:NAME`, `env:VARIABLE` or `file:PATH`")
+        assert "canary" not in said
+
+    @pytest.mark.parametrize("url", ["ssm:/shop/prod/database-url", "env:DATABASE_URL", "file:~/.shop/url"])
+    def test_the_place_of_a_secret_is_taken(self, url: str) -> None:
+        read = read_settings({"database": {"url": url}})
+        assert read.database is not None
+        assert read.database.url == url
+
+
 class TestEverySetting:
     """The reference, the variables and the schema are one list."""
 

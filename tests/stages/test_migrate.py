@@ -299,7 +299,7 @@ def test_a_secret_in_the_place_of_its_reference_is_refused_and_not_repeated(
     project: Project, database: Database
 ) -> None:
     configure(project, url=database.url)
-    assert "headway.envs.dev.database.url: must be `ssm:NAME`" in refused(project)
+    assert "headway.database.url: must be `ssm:NAME`" in refused(project)
 
 
 def test_duplicate_migrations_are_refused_before_the_database_is_asked(project: Project) -> None:
