@@ -8,14 +8,25 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..plan import forecast
-from ..plan.begin import begin
+from ..plan.begin import begin, why_not_now
 from ..plan.fleet import Facts
 from ..plan.forecast import Forecast, Pace, Subject
 from ..plan.outcome import Refusal
 from ..plan.release import Done, Record, Refuse
 from .loop import FAR_POLL_S, FAR_S
 from .observe import Asker, Observer
-from .operate import Order, goal_of, is_in_the_way, journal_of, put_aside, resumed, why_frozen_for, why_not_begin
+from .operate import (
+    Order,
+    goal_of,
+    is_in_the_way,
+    is_timed_anew,
+    journal_of,
+    put_aside,
+    resumed,
+    why_frozen_for,
+    why_not_begin,
+)
+from .ways import why_unfinished
 
 if TYPE_CHECKING:
     from ..plan.settings import Settings
@@ -40,12 +51,19 @@ def foresee(
     observer = Observer(settings, now, ask)
     facts = observer.look(record)
     pace = Pace(poll_s=settings.release.poll_s, far_s=FAR_S, far_poll_s=FAR_POLL_S, drain_s=observer.drain_s())
+    if record is not None and record.env != (settings.env or ""):
+        raise Refusal(why_unfinished(record))
     if record is None:
         return _new(settings, order, image_id, facts, pace)
     if not is_in_the_way(record, order):
         resume = resumed(record, order)
         told = forecast.foresee(goal_of(settings, resume), resume, facts, pace)
-        return replace(told, subject=_subject(settings, resume, abort=order.abort))
+        frozen = None
+        if is_timed_anew(record, order):
+            if reason := why_not_now(order.wish, facts):
+                raise Refusal(reason)
+            frozen = why_frozen_for(settings, order, facts)
+        return replace(_warned(told, frozen), subject=_subject(settings, resume, abort=order.abort))
     aside = put_aside(record, order)
     first = forecast.foresee(goal_of(settings, aside), aside, facts, pace)
     return _joined(first, _new(settings, order, image_id, first.after or facts, pace))
@@ -67,9 +85,12 @@ def _new(settings: Settings, order: Order, image_id: str | None, facts: Facts, p
         return Forecast((), alive, 0, begun, now=alive, subject=subject)
     record = replace(begun, image_id=image_id)
     told = forecast.foresee(goal_of(settings, record), record, facts, pace)
-    frozen = why_frozen_for(settings, order, facts)
-    warnings = (*([frozen] if frozen else []), *told.warnings)
-    return replace(told, warnings=warnings, subject=_subject(settings, record))
+    return replace(_warned(told, why_frozen_for(settings, order, facts)), subject=_subject(settings, record))
+
+
+def _warned(told: Forecast, frozen: str | None) -> Forecast:
+    """Say first that the moment lies in a freeze window, if it does: that keeps nobody from asking."""
+    return replace(told, warnings=(*([frozen] if frozen else []), *told.warnings))
 
 
 def _subject(settings: Settings, record: Record, *, abort: bool = False) -> Subject:

@@ -208,6 +208,15 @@ def test_warns_of_a_freeze_that_a_release_would_be_refused_for(operator: Operato
     assert "no mercy" in foreseen(operator, "2.0.0", override="no mercy").warnings[0]
 
 
+def test_warns_of_a_freeze_that_a_staged_fleet_would_not_be_cut_over_in(operator: Operator) -> None:
+    operator.release("2.0.0", stage=True)
+    operator.release_settings["freeze"] = ["Mon - Sun UTC: for ever"]
+    assert "for ever" in foreseen(operator, "2.0.0").warnings[0]
+    past = operator.cloud.clock.now() - timedelta(hours=1)
+    with pytest.raises(Refusal, match="has gone by"):
+        foreseen(operator, "2.0.0", at=past)
+
+
 def test_warns_that_a_group_which_follows_the_latest_version_will_be_pinned(operator: Operator) -> None:
     operator.cloud.client("autoscaling").update_auto_scaling_group(
         AutoScalingGroupName="shop-prod",
