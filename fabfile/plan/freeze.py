@@ -9,6 +9,7 @@ Each is a line of text in settings::
 
 A window is one stretch of time from the first moment at which clocks show its start to the last one at which they show
 its end: where they are set back within it, it does not open for an hour. A date as an end means the whole of that day.
+Its zone must be named: a release is frozen alike from a laptop in Berlin and from a CI server that keeps UTC.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ def _point(number: int) -> str:
     return rf"{day}(?:[ T](?P<time{number}>[0-9]{{1,2}}:[0-9]{{2}}))?"
 
 
-_WINDOW = re.compile(rf"{_point(1)} ?[-\u2013] ?{_point(2)} (?P<zone>[A-Za-z][A-Za-z0-9_/+-]*) ?(?:: ?(?P<reason>.*))?")
+_SPAN = rf"{_point(1)} ?[-\u2013] ?{_point(2)}"
+_REASON = r" ?(?:: ?(?P<reason>.*))?"
+_WINDOW = re.compile(rf"{_SPAN} (?P<zone>[A-Za-z][A-Za-z0-9_/+-]*){_REASON}")
+_WITHOUT_ZONE = re.compile(rf"{_SPAN}{_REASON}")
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,8 @@ def thaw(windows: Iterable[Window], at: datetime) -> datetime | None:
 def _read(text: str, where: str) -> Window:
     written = " ".join(text.split())
     match = _WINDOW.fullmatch(written)
+    if match is None and _WITHOUT_ZONE.fullmatch(written):
+        raise Refusal(f"{where}: no time zone in {text!r}, and machines differ in theirs; write for example {EXAMPLES}")
     if match is None:
         raise Refusal(f"{where}: not a freeze window: {text!r}; write for example {EXAMPLES}")
     zone = read_zone(match["zone"], where)

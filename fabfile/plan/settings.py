@@ -208,7 +208,7 @@ class Release(Section):
     alarms: Words = Field((), description="CloudWatch alarms that restore the old fleet when they sound")
     freeze: Words = Field(
         (),
-        description="When nothing is released: `Fri 16:00 - Mon 08:00 Europe/Berlin: weekend`, `2026-12-20 - 2027-01-02`",
+        description="When nothing is released, each with its time zone: `Fri 16:00 - Mon 08:00 Europe/Berlin: weekend`, `2026-12-20 - 2027-01-02 Europe/Berlin`",
     )
     supersede: bool = Field(False, description="Let a newer release in line take the place of an older one that waits")
     launch_hooks: Literal["refuse", "skip"] = Field(

@@ -112,7 +112,8 @@ def test_starts_and_ends_with_the_jump_where_clocks_skip_its_time() -> None:
     [
         ("", "not a freeze window"),
         ("the weekend", "not a freeze window"),
-        ("Fri 16:00 - Mon 08:00", "not a freeze window"),
+        ("Fri 16:00 - Mon 08:00", "no time zone in"),
+        ("2026-12-20 - 2027-01-02: Christmas", "no time zone in"),
         ("Fry 16:00 - Mon 08:00 UTC", "no day 'Fry' (days: Mon, Tue"),
         ("Fri 25:00 - Mon 08:00 UTC", "no such time of day: 25:00"),
         ("Fri 16:00 - 2026-12-01 UTC", "do not mix"),

@@ -189,8 +189,39 @@ class TestSecrets:
         assert read.database.url == url
 
 
+def row_of(setting: Setting) -> list[str]:
+    """Return the cells of a setting's line in the README's table: name, type, default, meaning."""
+    section = "headway" + "".join(f".{part}" for part in setting.path[:-1])
+    readme = (ROOT / "README.md").read_text().partition(f"**`{section}`**")[2]
+    row = next(line for line in readme.splitlines() if line.startswith(f"| `{setting.path[-1]}` |"))
+    return [cell.strip() for cell in row.strip("|").split(" | ")]
+
+
+def file_with(setting: Setting, value: str) -> Any:
+    """Make what a fabric.yml would hold in which one setting has a value, beside what its section must have."""
+    made: Any = {"mapping": {value: value}, "list": [value]}.get(setting.type, value)
+    if setting.path[:-1] == ("test", "helpers", "NAME"):
+        made = {"image": "redis:7", "probe": "true", setting.path[-1]: made}
+    elif setting.path[:-1] == ("release", "groups", "NAME"):
+        made = {"group": "shop-eu", setting.path[-1]: made}
+    elif setting.path[:-1] == ("package", "service"):
+        made = {"command": "/bin/true", setting.path[-1]: made}
+    else:
+        made = {setting.path[-1]: made}
+    for key in reversed(setting.path[:-1]):
+        made = {key: made}
+    return made
+
+
 class TestEverySetting:
     """The reference, the variables and the schema are one list."""
+
+    @pytest.mark.parametrize("setting", EVERY, ids=lambda setting: ".".join(setting.path))
+    def test_each_value_that_its_line_in_the_readme_shows_is_taken(self, setting: Setting) -> None:
+        _, _, default, meaning = row_of(setting)
+        shown = [*re.findall(r"`([^`]+)`", meaning), *([default.strip("`")] if default != "must be set" else [])]
+        for value in filter(None, shown):
+            read_settings(file_with(setting, value))
 
     @pytest.mark.parametrize("setting", EVERY, ids=lambda setting: ".".join(setting.path))
     def test_each_is_explained(self, setting: Setting) -> None:
