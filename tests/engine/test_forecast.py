@@ -227,6 +227,23 @@ def test_warns_that_a_group_which_follows_the_latest_version_will_be_pinned(oper
     assert acts_of(forecast)[0] == "PinTemplate"
 
 
+def test_warns_of_instances_that_the_group_retains(operator: Operator) -> None:
+    autoscaling, group, kept = operator.cloud.client("autoscaling"), "shop-prod", operator.world.members()[0]
+    autoscaling.put_lifecycle_hook(
+        AutoScalingGroupName=group,
+        LifecycleHookName="bye",
+        LifecycleTransition="autoscaling:EC2_INSTANCE_TERMINATING",
+        HeartbeatTimeout=30,
+    )
+    policy = {"RetentionTriggers": {"TerminateHookAbandon": "retain"}}
+    autoscaling.update_auto_scaling_group(AutoScalingGroupName=group, InstanceLifecyclePolicy=policy)
+    autoscaling.terminate_instance_in_auto_scaling_group(InstanceId=kept, ShouldDecrementDesiredCapacity=False)
+    operator.cloud.until(lambda: kept in operator.world.members("Terminating:Retained"))
+    [warning] = (each for each in foreseen(operator, "2.0.0").warnings if "retained" in each)
+    assert warning.startswith("1 instance retained by shop-prod (Terminating:Retained)")
+    assert kept in warning
+
+
 def test_warns_of_instances_that_are_not_healthy_now(operator: Operator) -> None:
     sick = operator.world.members()[0]
     operator.cloud.client("elb").deregister_instances_from_load_balancer(
