@@ -17,6 +17,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import Task, task
 
+from .casting import forgive
 from .plan.outcome import Failed, Refusal
 from .plan.wording import one_line
 
@@ -168,5 +169,6 @@ def _complain(kind: type[BaseException], error: BaseException, frames: Traceback
     sys.exit(2)  # the interpreter heeds this in an excepthook, and has no other way to another code than 1
 
 
+forgive()
 _traceback = sys.excepthook
 sys.excepthook = _complain

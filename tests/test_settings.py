@@ -122,6 +122,19 @@ def test_a_variable_is_above_the_file_and_its_env_for_tasks_that_were_picked_sin
     assert ended == Ended(0, "app 2.5 x y False\n", "")
 
 
+def test_a_variable_need_not_be_of_the_kind_that_stands_in_the_file(project: Project) -> None:
+    project.configure("headway: {release: {poll_s: 1}, package: {depends: [b]}}")
+    ended = project.fab("show", FABRIC_HEADWAY_RELEASE_POLL_S="0.5", FABRIC_HEADWAY_PACKAGE_DEPENDS="x,y")
+    assert ended == Ended(0, "app 0.5 x y False\n", "")
+
+
+def test_a_variable_of_somebody_elses_is_read_as_fabric_does(project: Project) -> None:
+    project.configure("shop: {shelves: 3}")
+    ended = project.fab("show", FABRIC_SHOP_SHELVES="many")
+    assert (ended.code, ended.stdout) == (2, "")
+    assert "FABRIC_SHOP_SHELVES: must be of the same kind as in the file" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -211,12 +224,12 @@ def test_without_credentials_it_is_a_refusal_with_a_way_out(
     ("variable", "value", "message"),
     [
         ("NMAE", "x", "no such setting; did you mean FABRIC_HEADWAY_NAME?"),
-        ("RELEASE_POLL_S", "soon", "must be"),
-        ("PACKAGE_DEPENDS", "a", "a list stands in the file"),
+        ("RELEASE_POLL_S", "soon", "must be a number (got 'soon')"),
+        ("LAB_PORT", "1.5", "must be a whole number (got '1.5')"),
     ],
 )
 def test_a_mistake_in_a_variable_names_it(project: Project, variable: str, value: str, message: str) -> None:
-    project.configure("headway: {release: {poll_s: 1}, package: {depends: [b]}}")
+    project.configure("headway: {release: {poll_s: 1}, lab: {port: 1}, package: {depends: [b]}}")
     ended = project.fab("show", **{f"FABRIC_HEADWAY_{variable}": value})
     assert (ended.code, ended.stdout) == (2, "")
     assert ended.stderr.startswith(f"FABRIC_HEADWAY_{variable}: ")
