@@ -99,7 +99,7 @@ _MISHAP = lies(
     ("takes a lost connection for a failure", "(code is None and _is_connection(error))", "False"),
     ("takes an instance that is attached already for a failure", '    "is already part of",\n', ""),
     ("takes an instance that is in Standby already for a failure", '    "is not in InService",\n', ""),
-    ("takes an instance that EC2 does not know yet for a failure", 'code == "InvalidInstanceID.NotFound" or ', ""),
+    ("takes an instance that EC2 does not know yet for a failure", 'code in _OUTDATED or ', ""),
 )
 
 _TAGS = "        ec2.tag_resources(self._settings, act.ids, {STANDBY_TAG: act.release})\n"
@@ -143,8 +143,8 @@ _EYES = lies(
     ("does not see who is shielded", ", protected=member.protected)", ")"),
     (
         "does not ask those in Standby",
-        "(Lifecycle.OUTSIDE, Lifecycle.STANDBY) and i.address",
-        "(Lifecycle.OUTSIDE,) and i.address",
+        "(Lifecycle.OUTSIDE, Lifecycle.STANDBY)\n",
+        "(Lifecycle.OUTSIDE,)\n",
     ),
     ("forgets the looks before", "before=self._recent()", "before=None"),
     (
