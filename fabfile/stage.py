@@ -58,8 +58,13 @@ def settings_for(c: Context, env: str | None = None) -> Settings:
 
     :raises Refusal: one line about the first that is wrong.
     """
-    from .plan.reading import read_settings
+    from .plan.reading import KEY, read_settings, why_misnamed
+    from .tools.yaml_keys import why_twice
 
+    files = (getattr(c.config, f"_{which}_path", None) for which in ("system", "user", "project", "runtime"))
+    twice = (why_twice(Path(file), KEY) for file in files if file)
+    if reason := why_misnamed(c.config.keys()) or next(filter(None, twice), None):
+        raise Refusal(reason)
     return read_settings(_plain(c.config.get("headway", {})), env, os.environ)
 
 

@@ -139,6 +139,13 @@ def test_a_variable_of_somebody_elses_is_read_as_fabric_does(project: Project) -
     ("text", "message"),
     [
         ("headway: {nmae: x}", "headway.nmae: no such setting; did you mean headway.name?"),
+        ("headwai: {name: x}", "headwai: no such setting; did you mean headway?"),
+        ("Headway: {name: x}", "Headway: no such setting; did you mean headway?"),
+        (
+            "headway:\n  envs:\n    dev: {}\n    prod: {}\n    dev: {}\n",
+            "fabric.yml, line 5: dev stands here again under headway.envs, after line 3",
+        ),
+        ("headway: {name: x}\nheadway: {name: y}\n", "fabric.yml, line 2: headway stands here again, after line 1"),
         ("headway: {build: make}", "headway.build: must be a mapping of settings (got 'make')"),
         ("headway: [1]", "headway: must be a mapping of settings (got [1])"),
         ("headway:\n  name: a: b\n", "fabric.yml, line 2: not YAML: mapping values are not allowed here"),
@@ -154,6 +161,25 @@ def test_a_mistake_in_the_file_is_one_line_and_code_2(project: Project, text: st
     assert (ended.code, ended.stdout) == (2, "")
     assert message in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_the_top_key_is_looked_for_before_its_envs(project: Project) -> None:
+    project.configure("headwai: {envs: {dev: }}")
+    assert project.fab("show", "--env=dev") == Ended(2, "", "headwai: no such setting; did you mean headway?\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "shop: {a: 1, a: 2}",
+        "headways: {name: x}\nheadway: {name: app}",
+        "headway: {test: &one {command: x}, build: {command: x}}\nother: *one",
+        "headway:\n  test: &one {command: x}\n  build:\n    <<: *one\n",
+    ],
+)
+def test_what_is_no_mistake_of_ours_is_none(project: Project, text: str) -> None:
+    project.configure(text)
+    assert project.fab("show") == Ended(0, "app 5 False\n", "")
 
 
 def test_an_unknown_env_is_one_line_and_code_2(project: Project) -> None:

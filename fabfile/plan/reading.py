@@ -15,6 +15,7 @@ from .reference import why_not_reference
 from .settings import Settings, describe_settings, section_of, value_of_mapping
 from .variables import given_by, nested, variable_of
 
+KEY = "headway"  # what our settings stand under
 LONGEST_VALUE = 80  # characters of a wrong value that a message shows
 
 # Ours for what pydantic says of a value; the rest of its messages read well with "must be".
@@ -58,6 +59,15 @@ def read_settings(raw: Any, env: str | None = None, variables: Mapping[str, str]
     own, theirs = envs.get(env or "", {}), _laid_over(from_variables, for_envs.get(env or "", {}))
     values = _without_unset(_laid_over(_laid_over(base, own), theirs))
     return _validate(values, env, [(theirs, ""), (own, f"headway.envs.{env}")])
+
+
+def why_misnamed(keys: Iterable[str]) -> str | None:
+    """Return which key of the files is likely to be ours, misspelt; None where ours is there, or none is near it."""
+    known = {key.lower(): key for key in keys}
+    if KEY in known.values():
+        return None
+    close = get_close_matches(KEY, known, n=1, cutoff=0.8)
+    return f"{known[close[0]]}: no such setting; did you mean {KEY}?" if close else None
 
 
 def _envs(raw: Any, envs: Any) -> dict[str, dict[str, Any]]:
