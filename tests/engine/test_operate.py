@@ -73,7 +73,7 @@ def test_goes_as_is_wished_or_as_the_settings_say() -> None:
 
 
 def test_a_rollback_is_in_no_mood_for_canaries_and_never_migrates() -> None:
-    raw = {"name": "shop", "database": {"url": "postgres://db/shop"}, "release": {"canary": 2, "batch": 3}}
+    raw = {"name": "shop", "database": {"url": "env:SHOP_DATABASE"}, "release": {"canary": 2, "batch": 3}}
     migrated = read_settings({**raw, "envs": {"prod": {}}}, "prod")
     assert goal_of(migrated, record()).migrates
     back = goal_of(migrated, record(kind=Kind.ROLLBACK, wish=Wish(canary=2)))
