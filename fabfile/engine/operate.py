@@ -222,7 +222,7 @@ class Errand:
         going, order = resumed(record, self._order), self._order
         if is_timed_anew(record, order):
             facts = self._observer.look(record)
-            if reason := why_not_now(order.wish, facts) or why_frozen_for(self._settings, order, facts):
+            if reason := why_frozen_for(self._settings, order, facts) or why_not_now(order.wish, facts):
                 raise Refusal(reason)
         return going
 
