@@ -150,6 +150,8 @@ def _explain(where: str, location: tuple[str, ...], kind: str, message: str, giv
     lowered = message[0].lower() + message[1:]
     said = PLAIN_MESSAGES.get(kind, lowered.replace("input should be", "must be").replace("string should", "must"))
     field = _field_at(location)
+    if kind == "string_pattern_mismatch" and field is not None:
+        said = f"must be such as {' or '.join(str(each) for each in field.examples or ())}"
     if field is not None and not field.repr:
         return f"{path}: {said}"
     return f"{path}: {said} (got {_short(given)})"

@@ -153,7 +153,9 @@ class Bake(Section):
 class Health(Section):
     """The application's own health check, asked of each new instance before it gets traffic."""
 
-    path: str = Field("/health", pattern=r"^/", description="Path that answers 200 when the instance can serve")
+    path: str = Field(
+        "/health", pattern=r"^/", examples=["/health"], description="Path that answers 200 when the instance can serve"
+    )
     port: int = Field(8080, ge=1, le=65535, description="Port on the instance")
     timeout_s: float = Field(2, gt=0, description="Seconds for one answer")
     via: Literal["http", "balancer"] = Field(
@@ -166,11 +168,17 @@ class Evidence(Section):
     """What is read of instances that failed, before they go: their console, and over SSH their unit's journal."""
 
     ssh_user: str | None = Field(
-        None, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", description="User to log in as; without one nobody logs in"
+        None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$",
+        examples=["admin"],
+        description="User to log in as; without one nobody logs in",
     )
     ssh_key: str | None = Field(None, description="File of the private key; default: what ssh-agent and ~/.ssh hold")
     unit: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9][A-Za-z0-9:_.@\\-]*$", description="systemd unit to read of; default: NAME.service"
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9:_.@\\-]*$",
+        examples=["shop.service"],
+        description="systemd unit to read of; default: NAME.service",
     )
     lines: int = Field(20, ge=1, le=200, description="Last lines that are shown of a console or a journal")
 
@@ -189,6 +197,7 @@ class Release(Section):
     state: str | None = Field(
         None,
         pattern=r"^s3://[A-Za-z0-9._-]{3,63}(/|$)",
+        examples=["s3://my-bucket/shop"],
         description="Where lock, record and history live: `s3://bucket/prefix`",
     )
     health: Health = Field(Health(), description="Health before traffic")
@@ -235,12 +244,18 @@ class Lab(Section):
 class Settings(Section):
     """All settings of one env (or of none, where a task needs none)."""
 
-    name: str = Field("app", pattern=NAME_PATTERN, description="Name of the project: its package, unit and user")
+    name: str = Field(
+        "app",
+        pattern=NAME_PATTERN,
+        examples=["shop"],
+        description="Name of the project, its package, unit and user: two or more of small letters, digits, + - and .",
+    )
     env: str | None = Field(None, description="Set by --env, not by hand")
-    region: str = Field("us-east-1", pattern=r"^[a-z0-9-]+$", description="AWS region")
+    region: str = Field("us-east-1", pattern=r"^[a-z0-9-]+$", examples=["eu-west-1"], description="AWS region")
     endpoint: str | None = Field(
         None,
         pattern=r"^https?://[^\s/]+",
+        examples=["http://127.0.0.1:4750"],
         description="URL of another AWS API, such as the local cloud's; leave out for AWS",
     )
     build: Build = Field(Build(), description="")

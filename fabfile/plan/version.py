@@ -97,7 +97,8 @@ def why_not_version(text: str) -> str | None:
     meant = version_of_tag(text)
     hint = f"; did you mean {meant}?" if meant else ""
     if not text or not text[0].isdecimal() or not text[0].isascii():
-        return f"version {text!r} does not start with a digit{hint}"
+        way_out = hint or "; write one such as 1.4.0 (fab apt.list shows those that there are)"
+        return f"version {text!r} does not start with a digit{way_out}"
     if ":" in text:
         return f"version {text!r} has an epoch, which could never be taken back; leave out what is before the colon"
     if "-" in text:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabfile.plan.outcome import Refusal
-from fabfile.plan.reading import read_settings
+from fabfile.plan.reading import _field_at, read_settings
 from fabfile.plan.settings import Setting, Settings, describe_settings
 from fabfile.plan.variables import given_by, nested, variable_of
 
@@ -93,10 +93,16 @@ class TestMistakes:
             ({"release": {"gruop": 1}}, "headway.release.gruop: no such setting; did you mean headway.release.group?"),
             ({"build": "docker"}, "headway.build: must be a mapping of settings (got 'docker')"),
             ({"name": 15}, "headway.name: must be text: put it in quotes (got 15)"),
-            ({"name": "The Shop"}, f"headway.name: must match pattern '{'^[a-z0-9][a-z0-9+.-]+$'}' (got 'The Shop')"),
-            ({"endpoint": "localhost:4750"}, "headway.endpoint: must match pattern"),
-            ({"region": "$(id) x"}, "headway.region: must match pattern"),
-            ({"release": {"state": "/var/state"}}, "headway.release.state: must match pattern '^s3://"),
+            ({"name": "The Shop"}, "headway.name: must be such as shop (got 'The Shop')"),
+            ({"endpoint": "localhost:4750"}, "headway.endpoint: must be such as http://127.0.0.1:4750 (got"),
+            ({"region": "$(id) x"}, "headway.region: must be such as eu-west-1 (got"),
+            ({"release": {"state": "/var/state"}}, "headway.release.state: must be such as s3://my-bucket/shop (got"),
+            (
+                {"release": {"health": {"path": "up"}}},
+                "headway.release.health.path: must be such as /health (got 'up')",
+            ),
+            ({"release": {"evidence": {"unit": "a b"}}}, "evidence.unit: must be such as shop.service (got 'a b')"),
+            ({"release": {"evidence": {"ssh_user": "a b"}}}, "evidence.ssh_user: must be such as admin (got 'a b')"),
             ({"release": {"poll_s": "soon"}}, "headway.release.poll_s: must be a number (got 'soon')"),
             ({"release": {"poll_s": 0}}, "headway.release.poll_s: must be greater than 0 (got 0)"),
             ({"lab": {"port": 1.5}}, "headway.lab.port: must be a whole number (got 1.5)"),
@@ -222,6 +228,15 @@ class TestEverySetting:
         shown = [*re.findall(r"`([^`]+)`", meaning), *([default.strip("`")] if default != "must be set" else [])]
         for value in filter(None, shown):
             read_settings(file_with(setting, value))
+
+    @pytest.mark.parametrize("setting", EVERY, ids=lambda setting: ".".join(setting.path))
+    def test_each_example_of_what_a_text_may_be_is_one(self, setting: Setting) -> None:
+        field = _field_at(["x" if part == "NAME" else part for part in setting.path])
+        assert field is not None
+        patterned = any(getattr(each, "pattern", None) for each in field.metadata)
+        assert bool(field.examples) == patterned
+        for example in field.examples or ():
+            read_settings(file_with(setting, example))
 
     @pytest.mark.parametrize("setting", EVERY, ids=lambda setting: ".".join(setting.path))
     def test_each_is_explained(self, setting: Setting) -> None:
