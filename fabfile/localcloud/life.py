@@ -215,7 +215,8 @@ def _why_no_haproxy() -> str | None:
 
 
 def _why_no_api() -> str | None:
-    return None if find_spec("moto") else "moto is not installed: pip install 'headway[lab]'"
+    way_out = "pip install '/path/to/the/checkout/of/headway[lab]'"
+    return None if find_spec("moto") else f"moto is not installed: {way_out}"
 
 
 def _why_no_image(docker: Dockerd, image: str) -> str | None:

@@ -103,7 +103,9 @@ def why_not_installed() -> str | None:
     if version() < OLDEST:
         return f"bake: packer is too old ({_dotted(version())}); {_dotted(OLDEST)} or later is needed"
     if ansible_playbook() is None:
-        return "bake: ansible-playbook is not installed; pip install 'headway[bake]' installs it"
+        return (
+            "bake: ansible-playbook is not installed; pip install '/path/to/the/checkout/of/headway[bake]' installs it"
+        )
     if shutil.which("ssh") is None:
         return "bake: ssh is not installed, or not on PATH; Ansible needs it (Debian: apt-get install openssh-client)"
     return None
