@@ -12,11 +12,12 @@ import pytest
 from invoke.context import Context
 
 from fabfile.engine import convoy as convoys
-from fabfile.engine.lock import held
-from fabfile.engine.operate import Order, journal_of, operate, state_of
+from fabfile.engine import operate as operating
+from fabfile.engine.operate import Order, journal_of, locked, operate
+from fabfile.engine.waiting import Turn
 from fabfile.plan.outcome import Failed, NotRestored, Refusal
 from fabfile.plan.reading import read_settings
-from fabfile.plan.release import Ending, Kind
+from fabfile.plan.release import Ending, Kind, Wish
 from fabfile.show.screen import PlainScreen
 from fabfile.tools import apt, autoscaling
 
@@ -33,7 +34,7 @@ def test_finds_what_to_roll_back_to_under_the_lock(operator: Operator) -> None:
     operator.release("3.0.0")
     operator.stop = lambda: False
     with (
-        held(state_of(settings), settings.group, who="bob", doing="release 3.0.0", ttl_s=60),
+        locked(settings, Order(Kind.RELEASE, "3.0.0", "bob"), operator.means),
         pytest.raises(Refusal, match="bob is at it"),
     ):
         operate(settings, BACK, operator.means)
@@ -64,7 +65,7 @@ def test_asks_the_repository_for_a_version_whose_migrations_are_still_to_run(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(apt, "why_not_published", lambda *_: "the Apt repository cannot be reached")
-    raw = {"name": "shop", "release": operator.release_settings, "database": {"url": "postgres://db/shop"}}
+    raw = {"name": "shop", "release": operator.release_settings, "database": {"url": "env:SHOP_DATABASE"}}
     settings = read_settings({**raw, "envs": {"prod": {}}}, "prod")
     order = Order(Kind.RELEASE, "2.0.0", "ann")
     assert stage._why_not_available(settings, order) == "the Apt repository cannot be reached"
@@ -117,3 +118,27 @@ def test_says_what_served_when_it_was_last_looked_at(operator: Operator, monkeyp
     with pytest.raises(NotRestored, match=r"ExpiredToken.*shop-prod serves 1\.0\.0 on 3, 2\.0\.0 on 3"):
         operator.release("2.0.0")
     assert journal_of(operator.settings).read() is not None
+
+
+@pytest.mark.parametrize(
+    ("order", "supersedes"),
+    [
+        (Order(Kind.RELEASE, "2.0.0", "ann"), True),
+        (Order(Kind.RELEASE, "2.0.0", "ann", wish=Wish(stage=True)), False),
+        (Order(Kind.RELEASE, "", "ann", abort=True), False),
+    ],
+)
+def test_what_releases_nothing_takes_nobodys_place_in_line(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, order: Order, supersedes: bool
+) -> None:
+    class SeenError(Exception):
+        """Says that the line was reached."""
+
+    def seen(*_: object, turn: Turn, **__: object) -> None:
+        raise SeenError(turn.supersedes)
+
+    monkeypatch.setattr(operating, "held", seen)
+    operator.release_settings["supersede"] = True
+    with pytest.raises(SeenError) as reached:
+        operate(operator.settings, order, operator.means)
+    assert reached.value.args == (supersedes,)
