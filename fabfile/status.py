@@ -11,15 +11,13 @@ from .stage import settings_for_env, stage
 def status(c: Context, env: str | None = None) -> None:
     """Show what runs in an env: group, versions, each instance's health, the release in progress."""
     from .engine.convoy import groups_of
-    from .engine.lock import read_owner
     from .engine.observe import bystander
-    from .engine.operate import journal_of, state_of
+    from .engine.places import journal_of, owner_of
     from .show.status import render
 
     for number, settings in enumerate(groups_of(settings_for_env(c, env))):
-        bucket = state_of(settings)
         record = journal_of(settings).read()
         observer = bystander(settings)
         facts = observer.look(record)
-        owner = read_owner(bucket, settings.group, settings.release.lock_ttl_s) if record else None
+        owner = owner_of(settings) if record else None
         print(("\n" if number else "") + render(facts, record, owner, observer.addresses()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from ..plan.outcome import Refusal
@@ -14,7 +15,7 @@ from ..tools.s3 import Bucket
 from .claim import token_of
 from .written import plain, read_as, written
 
-__all__ = ["Chapter", "Journal"]
+__all__ = ["Chapter", "Former", "Journal"]
 
 _WRITER = "writer"
 _TRIES = 10
@@ -22,12 +23,28 @@ _TRIES = 10
 _log = logging.getLogger(__name__)
 
 
-class Journal:
-    """The record and the history of one env, each write conditional on nobody else's."""
+@dataclass(frozen=True)
+class Former:
+    """Where an earlier Headway kept a group's record and history: by a name that groups of several regions may have.
 
-    def __init__(self, bucket: Bucket, env: str) -> None:
+    :param env: whose they must be for them to be ours.
+    """
+
+    name: str
+    env: str
+
+
+class Journal:
+    """The record and the history of one group, each write conditional on nobody else's.
+
+    :param former: what is read as well; nothing new begins there.
+    """
+
+    def __init__(self, bucket: Bucket, name: str, former: Former | None = None) -> None:
         self._bucket = bucket
-        self._env = env
+        self._name = name
+        self._former = former
+        self._key = _record_key(name)
         self._etag: str | None = None
         self._writer = secrets.token_hex(6)
         self._written = 0
@@ -39,18 +56,35 @@ class Journal:
 
         :raises Refusal: it was written by a Headway that is too old or too new for this one.
         """
-        stored = self._bucket.read(self._key)
-        self._etag = stored.etag if stored else None
+        self._key, self._etag = _record_key(self._name), None
+        found = self._stored(self._key)
+        if found is None and self._former is not None:
+            former = _record_key(self._former.name)
+            found = self._stored(former)
+            if found is None or found[0].env != self._former.env:
+                return None
+            self._key = former
+        if found is None:
+            return None
+        record, self._etag = found
+        return None if self._has_ended(record) else record
+
+    @property
+    def is_former(self) -> bool:
+        """Whether the record that was read last is where an earlier Headway keeps it, and may be at work."""
+        return self._key != _record_key(self._name)
+
+    def _stored(self, key: str) -> tuple[Record, str] | None:
+        stored = self._bucket.read(key)
         if stored is None:
             return None
         try:
-            record = read_as(Record, stored.body)
+            return read_as(Record, stored.body), stored.etag
         except ValueError as error:
             raise Refusal(
-                f"the record of the release in progress of {self._env} cannot be read ({error}); "
+                f"the record of the release in progress of {self._name} cannot be read ({error}); "
                 "go on with the Headway that began it"
             ) from error
-        return None if self._has_ended(record) else record
 
     def sweep(self) -> None:
         """Remove the record that was read or written last, of a release that has ended.
@@ -64,7 +98,7 @@ class Journal:
         except Exception:
             _log.debug("%s not removed", self._key, exc_info=True)
         else:
-            self._etag = None
+            self._key, self._etag = _record_key(self._name), None
 
     def write(self, record: Record) -> bool:
         """Write the record over the one that we read or wrote last; False when somebody else wrote meanwhile.
@@ -139,7 +173,12 @@ class Journal:
 
         What cannot be read, such as an ending of a Headway to come, is passed over.
         """
-        for key in reversed(self._bucket.keys(self._prefix)):
+        yield from self._chapters(self._name)
+        if self._former is not None:
+            yield from (each for each in self._chapters(self._former.name) if each.env == self._former.env)
+
+    def _chapters(self, name: str) -> Iterator[Chapter]:
+        for key in reversed(self._bucket.keys(_prefix(name))):
             stored = self._bucket.read(key)
             if stored is None:
                 continue
@@ -149,25 +188,27 @@ class Journal:
                 _log.debug("history: %s cannot be read", key, exc_info=True)
 
     def _has_ended(self, record: Record) -> bool:
-        return any(key.endswith(_name(record)) for key in self._bucket.keys(self._prefix))
+        names = [self._name, *([self._former.name] if self._former else [])]
+        return any(key.endswith(_tail(record)) for name in names for key in self._bucket.keys(_prefix(name)))
 
     def _chapter_key(self, record: Record) -> str:
         """Return where the chapter of a record stands, or else belongs: behind all others, whatever the clocks say."""
-        keys = self._bucket.keys(self._prefix)
-        number = max((_number(key.removeprefix(self._prefix)) for key in keys), default=0) + 1
-        new = f"{self._prefix}{number:06}-{_name(record)}"
-        return next((key for key in keys if key.endswith(_name(record))), new)
-
-    @property
-    def _prefix(self) -> str:
-        return f"{self._env}/history/"
-
-    @property
-    def _key(self) -> str:
-        return f"{self._env}/release.json"
+        prefix = _prefix(self._name)
+        keys = self._bucket.keys(prefix)
+        number = max((_number(key.removeprefix(prefix)) for key in keys), default=0) + 1
+        new = f"{prefix}{number:06}-{_tail(record)}"
+        return next((key for key in keys if key.endswith(_tail(record))), new)
 
 
-def _name(record: Record) -> str:
+def _record_key(name: str) -> str:
+    return f"{name}/release.json"
+
+
+def _prefix(name: str) -> str:
+    return f"{name}/history/"
+
+
+def _tail(record: Record) -> str:
     return f"{record.started_at:%Y%m%dT%H%M%S}-{record.id}.json"
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..plan.begin import begin, why_not_hooked, why_not_now, why_not_watched
@@ -25,7 +26,7 @@ from .lock import Lock, held
 from .lookout import Lookout
 from .loop import Clock, Company, Loop, Result, Screen, Witness
 from .observe import Asker
-from .places import journal_of, serving_version, state_of, target_of
+from .places import journal_of, name_of, serving_version, state_of, target_of
 from .waiting import Turn
 from .ways import ASIDE, was_put_aside, why_not_stage, why_too_late, why_unfinished
 
@@ -116,15 +117,16 @@ def operate(settings: Settings, order: Order, means: Means) -> Result:
             raise NotRestored(f"{lost}; {errand.last_seen()}") from lost
 
 
-def locked(settings: Settings, order: Order, means: Means) -> AbstractContextManager[Lock]:
-    """Hold the group's lock, by its name, so that projects may share a prefix."""
+@contextmanager
+def locked(settings: Settings, order: Order, means: Means) -> Iterator[Lock]:
+    """Hold the group's lock; and where a release goes on that an earlier Headway began, that one's lock as well."""
     release = settings.release
     # What releases nothing takes nobody's place who would.
     supersedes = release.supersede and not order.abort and not order.wish.stage
     turn = Turn(order.kind, order.target, supersedes=supersedes, say=means.say, stop=means.stop)
-    return held(
+    hold = partial(
+        held,
         state_of(settings),
-        settings.group,
         who=order.who,
         doing=order.doing,
         ttl_s=release.lock_ttl_s,
@@ -132,6 +134,11 @@ def locked(settings: Settings, order: Order, means: Means) -> AbstractContextMan
         turn=turn,
         clock=Stopwatch(sleep=means.clock.sleep),
     )
+    with hold(name_of(settings)) as lock:
+        journal = journal_of(settings)
+        journal.read()
+        with hold(settings.group) if journal.is_former else nullcontext():
+            yield lock
 
 
 class Errand:

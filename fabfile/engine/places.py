@@ -9,7 +9,8 @@ from ..plan.outcome import Refusal
 from ..plan.past import last_released, previous_version
 from ..plan.release import Kind
 from ..tools.s3 import Bucket
-from .journal import Journal
+from .journal import Former, Journal
+from .lock import Owner, read_owner
 from .observe import look_once
 from .ways import was_put_aside, why_unfinished
 
@@ -24,9 +25,24 @@ def state_of(settings: Settings) -> Bucket:
     return Bucket(settings, settings.release.state)
 
 
+def name_of(settings: Settings) -> str:
+    """Return what an env's group goes by there.
+
+    By its own name, so that projects may share a prefix; and by its region, since every region may have one of that
+    name.
+    """
+    return f"{settings.region}/{settings.group}"
+
+
 def journal_of(settings: Settings) -> Journal:
-    """Return the record and history of an env's group: by its name, so that projects may share a prefix."""
-    return Journal(state_of(settings), settings.group)
+    """Return the record and history of an env's group."""
+    return Journal(state_of(settings), name_of(settings), Former(settings.group, settings.env or ""))
+
+
+def owner_of(settings: Settings) -> Owner | None:
+    """Return who holds the lock of an env's group and lives, or None."""
+    bucket, ttl_s = state_of(settings), settings.release.lock_ttl_s
+    return read_owner(bucket, name_of(settings), ttl_s) or read_owner(bucket, settings.group, ttl_s)
 
 
 def serving_version(journal: Journal, facts: Facts) -> str | None:

@@ -196,7 +196,7 @@ class Stage:
 
     def chapters(self, world: World) -> list[Chapter]:
         """Return a group's history, newest first."""
-        return list(Journal(state_of(self.operator.settings), world.group).history())
+        return list(self._journal(world).history())
 
     def told(self) -> list[int]:
         """Count the chapters that each group's history has got since the first command."""
@@ -211,12 +211,18 @@ class Stage:
 
     def has_record(self, world: World) -> bool:
         """Whether a release of a group is written down as unfinished."""
-        return f"shop/{world.group}/release.json" in self.keys()
+        return f"shop/{self._name(world)}/release.json" in self.keys()
 
     def records(self) -> list[Record]:
         """Return what is written down of releases that have not ended."""
-        read = (Journal(state_of(self.operator.settings), world.group).read() for world in self.worlds)
+        read = (self._journal(world).read() for world in self.worlds)
         return [record for record in read if record is not None]
+
+    def _name(self, world: World) -> str:
+        return f"{self.operator.settings.region}/{world.group}"
+
+    def _journal(self, world: World) -> Journal:
+        return Journal(state_of(self.operator.settings), self._name(world))
 
     def left(self) -> list[str]:
         """Name what is left over: instances outside the groups, and whatever but history lies in S3."""

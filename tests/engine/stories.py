@@ -12,6 +12,7 @@ from fabfile.engine.act import Hands
 from fabfile.engine.lock import read_owner
 from fabfile.engine.loop import Result
 from fabfile.engine.operate import Means, Order, journal_of, operate, state_of
+from fabfile.engine.places import name_of
 from fabfile.engine.witness import Witness, in_turn
 from fabfile.localcloud.models import Behaviour
 from fabfile.localcloud.simulated import SimulatedCloud
@@ -85,7 +86,7 @@ def assert_over(operator: Operator) -> None:
     """Assert that no instance, no record and no lock is left."""
     assert operator.leftovers() == []
     assert journal_of(operator.settings).read() is None
-    assert read_owner(state_of(operator.settings), operator.settings.group, ttl_s=60) is None
+    assert read_owner(state_of(operator.settings), name_of(operator.settings), ttl_s=60) is None
 
 
 def last_chapter(operator: Operator) -> Chapter:

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from fabfile.engine import observe
 from fabfile.engine.convoy import groups_of
 from fabfile.engine.journal import Journal
 from fabfile.engine.line import Line, Place, Ticket
 from fabfile.engine.lock import held
 from fabfile.engine.loop import Clock
 from fabfile.engine.operate import Order, journal_of, operate, state_of
+from fabfile.engine.places import name_of
 from fabfile.plan.fleet import Alarm
 from fabfile.plan.outcome import Refusal
 from fabfile.plan.release import Ending, Kind
-from fabfile.tools import ownership
+from fabfile.tools import cloudwatch, ownership
 from fabfile.tools.s3 import Bucket
 
 from ..plan.fleets import NOW, record
@@ -136,7 +136,7 @@ def test_decides_nothing_more_once_the_end_may_stand_in_history(
         raise OSError("no answer")
 
     monkeypatch.setattr(Bucket, "create", unanswered)
-    monkeypatch.setattr(observe.cloudwatch, "read_alarms", lambda *_: {"errors": Alarm(tries[0] > 0, "5xx")})
+    monkeypatch.setattr(cloudwatch, "read_alarms", lambda *_: {"errors": Alarm(tries[0] > 0, "5xx")})
     result = operator.release("2.0.0")
     assert tries[0] == 4
     assert (result.ending, operator.carried()) == (Ending.DONE, {"2.0.0"})
@@ -158,7 +158,7 @@ def wait_in_line(operator: Operator, number: int = 0) -> Place:
     settings = groups_of(operator.settings)[number]
     process = str(ownership.this_process())
     ticket = Ticket("t1", "bob", process, Kind.RELEASE, "1.5.0", supersedes=True)
-    place = Line(state_of(settings), settings.group, settings.release.lock_ttl_s).place(ticket)
+    place = Line(state_of(settings), name_of(settings), settings.release.lock_ttl_s).place(ticket)
     place.take()
     return place
 

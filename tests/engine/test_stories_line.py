@@ -15,6 +15,7 @@ import pytest
 
 from fabfile.engine.lock import Owner, held
 from fabfile.engine.operate import state_of
+from fabfile.engine.places import name_of
 from fabfile.plan.outcome import NotRestored, Refusal, Superseded
 from fabfile.plan.release import Ending, Kind
 from fabfile.tools.ownership import this_process
@@ -75,7 +76,7 @@ def test_two_that_both_believe_in_their_lock_are_told_apart_by_the_record(
     """hashicorp/waypoint#765, where even the lock does not help: one was asleep for longer than it lasts."""
     before = standing(operator)
     bucket = state_of(operator.settings)
-    key = f"{operator.settings.group}/lock.json"
+    key = f"{name_of(operator.settings)}/lock.json"
 
     def take_over() -> None:
         stored = bucket.read(key)
@@ -95,7 +96,7 @@ class Build:
 
     def __init__(self, operator: Operator) -> None:
         self._lock = held(
-            state_of(operator.settings), operator.settings.group, who="ann", doing="release 1.9.0", ttl_s=30
+            state_of(operator.settings), name_of(operator.settings), who="ann", doing="release 1.9.0", ttl_s=30
         )
         self._lock.__enter__()
         self.said = list[str]()
@@ -145,7 +146,7 @@ def leave_lock(operator: Operator, process: str, beat: datetime) -> None:
     """Leave the lock as somebody left it who was killed."""
     owner = Owner("ann", process, "release 2.0.0", beat.isoformat(), beat.isoformat())
     assert state_of(operator.settings).create(
-        f"{operator.settings.group}/lock.json", json.dumps(asdict(owner)).encode()
+        f"{name_of(operator.settings)}/lock.json", json.dumps(asdict(owner)).encode()
     )
 
 

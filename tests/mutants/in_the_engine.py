@@ -99,7 +99,7 @@ _MISHAP = lies(
     ("takes a lost connection for a failure", "(code is None and _is_connection(error))", "False"),
     ("takes an instance that is attached already for a failure", '    "is already part of",\n', ""),
     ("takes an instance that is in Standby already for a failure", '    "is not in InService",\n', ""),
-    ("takes an instance that EC2 does not know yet for a failure", 'code in _OUTDATED or ', ""),
+    ("takes an instance that EC2 does not know yet for a failure", "code in _OUTDATED or ", ""),
 )
 
 _TAGS = "        ec2.tag_resources(self._settings, act.ids, {STANDBY_TAG: act.release})\n"
@@ -240,6 +240,35 @@ _END = lies(
     ("decides anew although history may have its end", "        if self._ended:", "        if False:"),
 )
 
+_REGIONS = (
+    *lies(
+        "fabfile.engine.places",
+        ("tests/engine/test_regions.py",),
+        ("takes groups of one name in two regions for one", 'f"{settings.region}/{settings.group}"', "settings.group"),
+        ("does not see an earlier Headway at work", " or read_owner(bucket, settings.group, ttl_s)", ""),
+    ),
+    *lies(
+        "fabfile.engine.journal",
+        ("tests/engine/test_regions.py",),
+        (
+            "goes on with what was begun in another env",
+            "found is None or found[0].env != self._former.env",
+            "found is None",
+        ),
+        ("forgets what an earlier Headway began", "if found is None and self._former is not None:", "if False:"),
+        ("takes another env's past for its own", " if each.env == self._former.env)", ")"),
+    ),
+    *lies(
+        "fabfile.engine.operate",
+        ("tests/engine/test_regions.py",),
+        (
+            "does not wait for an earlier Headway",
+            " if journal.is_former else nullcontext()",
+            " if False else nullcontext()",
+        ),
+    ),
+)
+
 _PLACES = (
     *lies(
         "fabfile.engine.operate",
@@ -295,4 +324,17 @@ _CONVOY = lies(
     ("begins in one group although another is refused", "            if not order.abort:", "            if False:"),
 )
 
-IN_THE_ENGINE = (*_LOOP, *_MISHAP, *_HANDS, *_EYES, *_ORDERS, *_FROZEN, *_JOURNAL, *_END, *_PLACES, *_LOCK, *_CONVOY)
+IN_THE_ENGINE = (
+    *_LOOP,
+    *_MISHAP,
+    *_HANDS,
+    *_EYES,
+    *_ORDERS,
+    *_FROZEN,
+    *_JOURNAL,
+    *_END,
+    *_PLACES,
+    *_REGIONS,
+    *_LOCK,
+    *_CONVOY,
+)

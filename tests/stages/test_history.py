@@ -58,7 +58,7 @@ def project(tmp_path: Path, endpoint: str) -> Project:
 
 
 def release(endpoint: str, number: int) -> None:
-    journal = Journal(Bucket(Settings(endpoint=endpoint), "s3://state/shop"), "trial-prod")
+    journal = Journal(Bucket(Settings(endpoint=endpoint), "s3://state/shop"), "us-east-1/trial-prod")
     record = replace(RECORD, id=f"r{number}", version=f"1.{number}.0", started_at=NOW + timedelta(hours=number))
     journal.write(record)
     journal.close(record, Ending.DONE, f"1.{number}.0 serves", NOW + timedelta(hours=number, minutes=4))
