@@ -22,8 +22,6 @@ class Known(NamedTuple):
     story: str = ""
 
 
-OPEN = "open: to be mended in plan/"
-KEPT = "open: an instance in service keeps the tag of its Standby until the end, and is taken for ours meanwhile"
 CUT = (
     "a maximum that somebody lowers in the middle cuts the desired capacity, and a machine that dies within a call "
     "that a crash cut off leaves no trace: what autoscaling wished for beneath that cannot be known"
@@ -39,6 +37,8 @@ KNOWN = (
     Known("Done: the desired capacity", 2, CUT),
     Known("Undone: the desired capacity", 2, CUT),
     Known("demand: EnterStandby", 2, CUT),
+    Known("Done: 2 serve afterwards, 3", 2, CUT),
+    Known("capacity: 1 serve, 2 should", 2, CUT),
 )
 
 
