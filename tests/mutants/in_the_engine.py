@@ -222,11 +222,11 @@ _JOURNAL = lies(
     ("goes on with what has ended", "return None if self._has_ended(record) else record", "return record"),
     (
         "sorts chapters by the clocks of their writers",
-        'f"{self._prefix}{number:06}-{_name(record)}"',
-        "self._prefix + _name(record)",
+        'f"{prefix}{number:06}-{_tail(record)}"',
+        "prefix + _tail(record)",
     ),
     ("has a release end before it began", "max(at, record.started_at)", "at"),
-    ("writes a second chapter of the same release", "if key.endswith(_name(record))), new)", "if False), new)"),
+    ("writes a second chapter of the same release", "if key.endswith(_tail(record))), new)", "if False), new)"),
     (
         "takes a record that cannot be removed for a failure",
         '            _log.debug("%s not removed", self._key, exc_info=True)\n',
