@@ -154,15 +154,13 @@ class Errand:
         self._is_new = False
 
     def clear_the_way(self) -> Result | None:
-        """Remove what a release left that has ended, and put a staged fleet of another version back.
+        """Put a staged fleet of another version back.
 
         That fleet serves nobody, and must keep nobody waiting.
 
         :returns: how that ended, which is well only if it is RESTORED; None where nothing was in the way.
         """
         record = self._journal.read()
-        if record is None:
-            self._journal.sweep()
         if record is None or not is_in_the_way(record, self._order):
             return None
         aside = self.write(put_aside(record, self._order))
@@ -196,9 +194,13 @@ class Errand:
     def foresee(self) -> Record | Result:
         """Return the record to go on with, or the result where nothing is to be done; write nothing.
 
+        What a release left that has ended is removed.
+
         :raises Refusal: nothing was touched; the message says why and what to do.
         """
         record, order = self._journal.read(), self._order
+        if record is None:
+            self._journal.sweep()
         if record is not None and record.env != (self._settings.env or ""):
             raise Refusal(why_unfinished(record))
         if record is not None and not is_in_the_way(record, order):
