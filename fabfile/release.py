@@ -30,12 +30,13 @@ HELP = {
     "canary": "serve with so many new instances first",
     "canary-for": "watch the canary so long, such as 5m",
     "soak": "watch the new fleet so long with the old one still warm, such as 10m",
-    "at": 'start the cutover at this moment: "09:00", "2026-12-01 09:00 Europe/Berlin"',
+    "at": 'start the cutover at this moment: "09:00", "+20m", "2026-12-01 09:00 Europe/Berlin"',
     "override-freeze": "why it is released in a freeze window; kept in history",
 }
 
 
-@stage(help=HELP, optional=["wait"])
+# Short flags of two tasks that mean different things, such as -a, are a trap.
+@stage(help=HELP, optional=["wait"], auto_shortflags=False)
 def release(
     c: Context,
     env: str | None = None,
@@ -53,20 +54,29 @@ def release(
 ) -> None:
     """Bring a version into service with no downtime; resume by the same command."""
     from .engine.operate import Order
+    from .plan.outcome import Refusal
     from .plan.release import Kind
-    from .wishes import read_wait, read_wish, whence, who
+    from .wishes import read_version, read_wait, read_wish, whence, who, why_not_json
 
+    if reason := why_not_json(plan=plan or c.config.run.dry, json=json):
+        raise Refusal(reason)
+    version = read_version(version)
     settings = settings_for_env(c, env)
     wish = read_wish(batch=batch, canary=canary, canary_for=canary_for, soak=soak, at=at, override=override_freeze)
     target = "" if abort else version or _version_of_commit(c)
     order = Order(Kind.RELEASE, target, who(), abort=abort, wish=wish, wait_s=read_wait(wait), link=whence())
-    if plan or json or c.config.run.dry:
+    if plan or c.config.run.dry:
         show_plan(settings, order, as_json=json)
         return
     conclude(settings, change(c, settings, order), asked_to_undo=abort)
 
 
-@stage(name="stage", help={key: HELP[key] for key in ("env", "version", "wait", "override-freeze")}, optional=["wait"])
+@stage(
+    name="stage",
+    help={key: HELP[key] for key in ("env", "version", "wait", "override-freeze")},
+    optional=["wait"],
+    auto_shortflags=False,
+)
 def stage_fleet(
     c: Context,
     env: str | None = None,
@@ -77,11 +87,12 @@ def stage_fleet(
     """Warm a version's fleet beside the one that serves; fab release of that version uses it."""
     from .engine.operate import Order
     from .plan.release import Kind, Wish
-    from .wishes import read_wait, whence, who
+    from .wishes import read_version, read_wait, whence, who
 
+    target = read_version(version)
     settings = settings_for_env(c, env)
     wish = Wish(stage=True, override=override_freeze)
-    target = version or _version_of_commit(c)
+    target = target or _version_of_commit(c)
     order = Order(Kind.RELEASE, target, who(), wish=wish, wait_s=read_wait(wait), link=whence())
     if c.config.run.dry:
         show_plan(settings, order)
@@ -106,7 +117,9 @@ def change(c: Context, settings: Settings, order: Order) -> Outcome:
     from .stopping import stopping_softly
 
     # What to roll back to may be found under the lock only.
-    if (order.version or order.abort) and (reason := _why_not_available(settings, order)):
+    if (order.version or order.abort) and (
+        reason := _why_not_available(settings, order) or _why_not_migratable(settings, order)
+    ):
         raise Refusal(reason)
     with stopping_softly() as stopping:
         means = _means(settings, stopping, project_root(c))
@@ -218,11 +231,25 @@ def _why_not_available(settings: Settings, order: Order) -> str | None:
 
 def _needs_package(settings: Settings, order: Order) -> bool:
     """Whether a group has yet to get a version's package: to bake an AMI of it, or to migrate the database for it."""
+    return _find_image(settings, order.version) is None or _needs_migration(settings, order)
+
+
+def _why_not_migratable(settings: Settings, order: Order) -> str | None:
+    """Return why a group's database cannot be migrated from here, where it is to be."""
+    from .engine.convoy import groups_of
+    from .migrate import why_not_migratable
+
+    if order.abort:
+        return None
+    needing = (each for each in groups_of(settings) if _needs_migration(each, order))
+    return next((reason for each in needing if (reason := why_not_migratable(each))), None)
+
+
+def _needs_migration(settings: Settings, order: Order) -> bool:
+    """Whether the migrations of a version are still to be run for a group."""
     from .engine.places import journal_of
     from .plan.release import Kind
 
-    if _find_image(settings, order.version) is None:
-        return True
     if order.kind is Kind.ROLLBACK or settings.database is None or settings.database.url is None:
         return False
     record = journal_of(settings).read()

@@ -15,6 +15,7 @@ from .stage import settings_for_env, stage
         "yes": "also to a version that history knows as bad",
     },
     optional=["wait"],
+    auto_shortflags=False,
 )
 def rollback(
     c: Context,
@@ -30,14 +31,18 @@ def rollback(
 ) -> None:
     """Bring an earlier version back into service; never runs down-migrations."""
     from .engine.operate import Order
+    from .plan.outcome import Refusal
     from .plan.release import Kind
     from .release import change, conclude, show_plan
-    from .wishes import read_wait, read_wish, whence, who
+    from .wishes import read_version, read_wait, read_wish, whence, who, why_not_json
 
+    if reason := why_not_json(plan=plan or c.config.run.dry, json=json):
+        raise Refusal(reason)
+    version = read_version(version)
     settings = settings_for_env(c, env)
     wish = read_wish(batch=batch, soak=soak, at=at)
     order = Order(Kind.ROLLBACK, version or "", who(), wish=wish, wait_s=read_wait(wait), bad=yes, link=whence())
-    if plan or json or c.config.run.dry:
+    if plan or c.config.run.dry:
         show_plan(settings, order, as_json=json)
         return
     conclude(settings, change(c, settings, order))

@@ -31,7 +31,12 @@ def stage(body: Callable[..., Any], /) -> Task[Any]: ...
 
 @overload
 def stage(
-    *, help: dict[str, str] = ..., default: bool = ..., name: str = ..., optional: list[str] = ...
+    *,
+    help: dict[str, str] = ...,
+    default: bool = ...,
+    name: str = ...,
+    optional: list[str] = ...,
+    auto_shortflags: bool = ...,
 ) -> Callable[..., Task[Any]]: ...
 
 

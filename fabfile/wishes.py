@@ -43,6 +43,23 @@ def read_wish(
     )
 
 
+def read_version(version: str | None) -> str | None:
+    """Return the version that was asked for, or None for the one that goes by itself.
+
+    :raises Refusal: it is empty, as a variable is that nobody set: that must not release something else.
+    """
+    from .plan.outcome import Refusal
+
+    if version is not None and not version.strip():
+        raise Refusal("--version: is empty; name one, such as --version=1.4.0, or leave it out")
+    return version
+
+
+def why_not_json(*, plan: bool, json: bool) -> str | None:
+    """Return why a run for machines cannot be, or None: without a plan it would release, and say nothing in JSON."""
+    return "--json: goes with --plan; a release itself says how it went in words" if json and not plan else None
+
+
 def read_wait(wait: str | bool | None) -> float:
     """Return the seconds to wait in line: none, so many, or (``--wait`` alone) as many as it takes."""
     from .plan.moment import read_duration

@@ -9,6 +9,7 @@ Who goes before whom:
 * **A rollback goes before every release that waits**, because something is on fire, and is never superseded. When its
   turn comes, and it is not refused itself, releases that were ordered before it are refused: they would undo it, and
   nobody who ordered them knew of it. Those that were ordered after it stay in line.
+* **An abort goes before all**, for what it puts back is in everybody's way. It takes nobody's place.
 
 Each of these is written into the other's ticket by a conditional write, and who waits renews its ticket by another
 before it starts. S3 lets one of the two happen, so that nobody both starts and is passed over, and nobody neither.
@@ -36,6 +37,7 @@ class Ticket:
     :param id: ours alone.
     :param process: as :mod:`..tools.ownership` names it.
     :param supersedes: whether it takes the place of older releases.
+    :param first: whether it goes before all others and takes nobody's place.
     :param dismissed: filled in by the one that took its place: the kind, the version and the person.
     """
 
@@ -48,6 +50,7 @@ class Ticket:
     since: str = ""
     beat: str = ""
     dismissed: tuple[Kind, str, str] | None = None
+    first: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Standing:
 
 def displaces(newer: Ticket, older: Ticket) -> bool:
     """Tell whether the newer one of two takes the older one's place, once its turn comes."""
-    return older.kind is Kind.RELEASE and may_displace(newer)
+    return older.kind is Kind.RELEASE and not older.first and may_displace(newer)
 
 
 def may_displace(ticket: Ticket) -> bool:
@@ -72,6 +75,8 @@ def may_displace(ticket: Ticket) -> bool:
 
 def goes_before(one: Standing, other: Standing) -> bool:
     """Tell who of two is first. No three can go round in a circle, since nothing displaces a rollback."""
+    if one.ticket.first != other.ticket.first:
+        return one.ticket.first
     if one.key < other.key:
         return not displaces(other.ticket, one.ticket)
     return displaces(one.ticket, other.ticket)

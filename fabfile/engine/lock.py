@@ -191,11 +191,11 @@ def held(
     token, process = secrets.token_hex(6), str(ownership.this_process())
     line = Line(bucket, env, ttl_s)
     lock = Lock(bucket, env, Owner(who, process, doing, now_text(), now_text(), token), ttl_s, clock)
-    ticket = Ticket(token, who, process, turn.kind, turn.version, turn.supersedes, now_text())
+    ticket = Ticket(token, who, process, turn.kind, turn.version, turn.supersedes, now_text(), first=turn.first)
     try:
         if refusal := _try_at_once(lock, line, ticket):
             if wait_s <= 0:
-                raise Refusal(f"{refusal}; wait in line for it with --wait, or stop it there")
+                raise Refusal(f"{refusal}; wait in line for it with --wait, or stop it there with Ctrl-C")
             older = Waiter(line, ticket, lock, ttl_s=ttl_s, wait_s=wait_s, turn=turn, clock=clock).wait()
             lock.dismiss = partial(line.dismiss, ticket, older)
         if lock.lost:

@@ -318,6 +318,7 @@ class Loop:
             ending, why = Ending.DONE, decision.summary
         else:
             ending, why = Ending.RESTORED, decision.reason
+        self._claim(record)
         at, reason = self.clock.now(), record.cause or None
         close = partial(self.journal.close, record, ending, why, at, reason=reason, link=self.company.link)
         self._ended = close, Result(ending, why, record, facts)

@@ -123,7 +123,7 @@ def locked(settings: Settings, order: Order, means: Means) -> Iterator[Lock]:
     release = settings.release
     # What releases nothing takes nobody's place who would.
     supersedes = release.supersede and not order.abort and not order.wish.stage
-    turn = Turn(order.kind, order.target, supersedes=supersedes, say=means.say, stop=means.stop)
+    turn = Turn(order.kind, order.target, supersedes=supersedes, first=order.abort, say=means.say, stop=means.stop)
     hold = partial(
         held,
         state_of(settings),

@@ -39,6 +39,7 @@ class Turn:
     :param supersedes: whether it takes the place of older releases that wait (`release.supersede`).
     :param say: told who holds the lock and the place in line, whenever either changes.
     :param stop: asked after each sleep whether to stop waiting.
+    :param first: whether it goes before all others, and takes nobody's place.
     """
 
     kind: Kind = Kind.RELEASE
@@ -46,6 +47,7 @@ class Turn:
     supersedes: bool = False
     say: Say = _silent
     stop: Callable[[], bool] = _never
+    first: bool = False
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def healthy(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | 
     if not side.forward and not any(facts.healthy_everywhere(i.id) for i in side.leave):
         return None
     reasons = "; ".join(why_unhealthy(i, facts) for i in sick[:3]) or "it came and went"
-    return give_up(side, f"not healthy within {goal.healthy_within_s:g} s: {reasons}", sick, HEALTH)
+    return give_up(side, record, f"not healthy within {goal.healthy_within_s:g} s: {reasons}", sick, HEALTH)
 
 
 def is_proven(side: Side, goal: Goal, record: Record, facts: Facts) -> bool:
@@ -160,7 +160,10 @@ def stand_by(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision |
         return Drop(pending[:1], shrink=facts.group.desired > facts.group.min)
     first = on_their_way[0]
     return give_up(
-        side, f"{first.id} did not leave the load balancers within {drained_within_s(goal, facts):g} s", on_their_way
+        side,
+        record,
+        f"{first.id} did not leave the load balancers within {drained_within_s(goal, facts):g} s",
+        on_their_way,
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from .fleet import Facts, Health, Instance, Power, Registration
 from .release import Goal, Record, Stuck, Undo, Wait
-from .sides import Side
+from .sides import Side, is_committed
 
 # Beyond the delay that a load balancer has, until it counts as stuck.
 DRAIN_GRACE_S = 60
@@ -39,10 +39,10 @@ def is_over(wait: Wait, facts: Facts) -> bool:
     return wait.until is not None and facts.at >= wait.until
 
 
-def give_up(side: Side, reason: str, blamed: Iterable[Instance], cause: str = "") -> Undo | Stuck:
-    """Turn back; on the way back already there is no other way than to ask a person."""
+def give_up(side: Side, record: Record, reason: str, blamed: Iterable[Instance], cause: str = "") -> Undo | Stuck:
+    """Turn back; on the way back, or past the point of no return, there is no other way than to ask a person."""
     ids = tuple(i.id for i in blamed)
-    return Undo(reason, ids, cause) if side.forward else Stuck(reason, ids)
+    return Undo(reason, ids, cause) if side.forward and not is_committed(record) else Stuck(reason, ids)
 
 
 def why_unhealthy(instance: Instance, facts: Facts) -> str:

@@ -75,7 +75,9 @@ def _add(side: Side, record: Record, facts: Facts, missing: int) -> Decision:
     if len(record.launched) > LAUNCHES_EACH * (missing + len(side.active)):
         sick = [i for i in side.active if i.in_group and not facts.healthy_everywhere(i.id)]
         why = f": {why_unhealthy(sick[0], facts)}" if sick else ""
-        return give_up(side, f"{len(record.launched)} instances were started, and they keep dying{why}", sick, HEALTH)
+        return give_up(
+            side, record, f"{len(record.launched)} instances were started, and they keep dying{why}", sick, HEALTH
+        )
     return _start(side, record, facts, missing)
 
 
@@ -196,7 +198,7 @@ def warm(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | Non
     if not is_over(wait, facts):
         return wait
     return give_up(
-        side, f"{cold[0].id} was not ready within {goal.warm_within_s:g} s: {why_cold(cold[0])}", cold, HEALTH
+        side, record, f"{cold[0].id} was not ready within {goal.warm_within_s:g} s: {why_cold(cold[0])}", cold, HEALTH
     )
 
 

@@ -67,7 +67,7 @@ def release(given: Given, told: Connection) -> None:
 
 
 def _work(given: Given, told: Connection) -> None:
-    if given.alone.exists() and _runs(int(given.alone.read_text())):
+    if given.alone.exists() and _runs(int(given.alone.read_text() or 0)):  # empty while it is written
         told.send("NOT ALONE")
     given.alone.write_text(str(os.getpid()))
     if given.pauses:

@@ -343,6 +343,14 @@ def test_closes_what_is_done_and_keeps_what_is_not() -> None:
     assert not [line for line in fake.diary if line.startswith("close")]
 
 
+def test_tells_history_nothing_of_a_release_that_is_another_ones_by_now() -> None:
+    fake = Fake(SERVED)
+    it = loop(fake, lock=cast("Any", SimpleNamespace(lost=True, missed=None)))
+    with pytest.raises(NotRestored, match="another process took over"):
+        turns(it, cutover(marks=COMMITTED, raised_max=None), 1)
+    assert fake.diary == []
+
+
 def test_writes_down_that_it_is_staged() -> None:
     fake = Fake(WARM)
     assert end(loop(fake, goal(stage=True)), record()).ending is Ending.STAGED

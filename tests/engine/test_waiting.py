@@ -58,6 +58,17 @@ def test_first_come_first_served_unless_a_newer_one_supersedes_or_rolls_back() -
 
 
 @pytest.mark.parametrize("kind", Kind)
+def test_an_abort_goes_before_all_and_takes_nobodys_place(kind: Kind) -> None:
+    other = ticket("2", kind, supersedes=True)
+    abort = replace(ticket(""), first=True)
+    for earlier, later in (("1", "2"), ("2", "1")):
+        assert goes_before(Standing(later, abort), Standing(earlier, other))
+        assert not goes_before(Standing(earlier, other), Standing(later, abort))
+    assert not displaces(abort, other)
+    assert not displaces(other, abort)
+
+
+@pytest.mark.parametrize("kind", Kind)
 def test_a_rollback_keeps_its_place_whatever_comes(kind: Kind) -> None:
     rollback, newer = Standing("1", ticket("0.9.0", Kind.ROLLBACK)), Standing("2", ticket("2", kind, supersedes=True))
     assert not displaces(newer.ticket, rollback.ticket)

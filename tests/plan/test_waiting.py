@@ -33,10 +33,12 @@ def test_progress_gives_new_patience() -> None:
         assert wait_for("", "healthy", 60, replace(waited, **more), look, []).since == NOW
 
 
-def test_gives_up_forward_by_turning_back_and_on_the_way_back_by_asking_a_person() -> None:
+def test_gives_up_forward_by_turning_back_and_where_there_is_no_way_back_by_asking_a_person() -> None:
     look = facts(old(1), attached(1))
-    assert give_up(new_side(record(), look), "sick", [attached(1)]) == Undo("sick", ("i-new1",))
-    assert give_up(old_side(record(), look), "sick", [old(1)]) == Stuck("sick", ("i-old1",))
+    assert give_up(new_side(record(), look), record(), "sick", [attached(1)]) == Undo("sick", ("i-new1",))
+    undoing, committed = record(undo="sick"), record(marks=marked("committed", 5))
+    assert give_up(old_side(undoing, look), undoing, "sick", [old(1)]) == Stuck("sick", ("i-old1",))
+    assert give_up(new_side(committed, look), committed, "sick", [attached(1)]) == Stuck("sick", ("i-new1",))
 
 
 def test_says_where_an_instance_is_not_healthy() -> None:

@@ -29,6 +29,7 @@ def project(tmp_path: Path) -> Project:
         (["--at=2099-01-01 09:00 Europe/Berln"], "Europe/Berlin"),
         (["--override-freeze="], "--override-freeze: say why"),
         (["--wait=long"], "--wait"),
+        (["--json"], "--json: goes with --plan"),
     ],
 )
 def test_refuses_a_flag_that_it_cannot_read(project: Project, flags: list[str], words: str) -> None:
@@ -36,6 +37,23 @@ def test_refuses_a_flag_that_it_cannot_read(project: Project, flags: list[str], 
     assert ran.code == 2
     assert words in ran.output
     assert len(ran.output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("task", ["release", "stage", "rollback"])
+@pytest.mark.parametrize("empty", ["", " "])
+def test_takes_an_empty_version_for_a_mistake_and_never_for_another_one(
+    project: Project, task: str, empty: str
+) -> None:
+    ran = project.fab(task, "--env=prod", f"--version={empty}")
+    assert ran.code == 2
+    assert ran.output == "--version: is empty; name one, such as --version=1.4.0, or leave it out\n"
+
+
+def test_has_no_short_flags_that_mean_other_things_elsewhere(project: Project) -> None:
+    told = {task: project.fab("--help", task).output for task in ("release", "rollback")}
+    assert "--abort" in told["release"]
+    assert "--at" in told["rollback"]
+    assert not [task for task, text in told.items() if " -a" in text]
 
 
 def test_refuses_a_freeze_window_that_it_cannot_read_by_its_place(project: Project) -> None:
