@@ -86,7 +86,6 @@ _LEAVING = lies(
         "    if False:",
     ),
     ("has the group replace nobody", "    if group.desired < fit:", "    if group.desired < fit <= len(side.active):"),
-    ("shrinks a group in which a machine is dead", "    unfit = dead + ", "    unfit = "),
     ("leaves its shield on the new fleet", "    if shielded:", "    if False:"),
     ("takes away a shield that was there before", "        and i.id not in record.before.protected\n", ""),
     ("takes away a shield that the group gives", "        and not group.protects_new\n", ""),
@@ -308,9 +307,10 @@ _WAITING = lies(
     ("does not know for how long it waited", "record.mark(mark) or facts.at", "facts.at"),
     (
         "turns back on the way back",
-        "Undo(reason, ids, cause) if side.forward else Stuck(reason, ids)",
+        "Undo(reason, ids, cause) if side.forward and not is_committed(record) else Stuck(reason, ids)",
         "Undo(reason, ids, cause)",
     ),
+    ("turns back past the point of no return", " and not is_committed(record) else Stuck(", " else Stuck("),
 )
 
 _BEGIN = lies(
