@@ -291,10 +291,11 @@ def why_frozen_for(settings: Settings, order: Order, facts: Facts) -> str | None
 
 
 def is_timed_anew(record: Record, order: Order) -> bool:
-    """Whether an order to go on says when the new version is to serve, now or later, and nothing of it serves yet."""
+    """Whether an order to go on says anew when the new version is to serve, and nothing of it serves yet."""
     has_begun = bool(record.attached or record.recalled)
     goes_forward = not order.abort and not order.wish.stage and record.undo is None
-    return goes_forward and not has_begun and (record.staged or order.wish.at is not None)
+    is_moved = order.wish.at is not None and order.wish.at != record.wish.at
+    return goes_forward and not has_begun and (record.staged or is_moved)
 
 
 def goal_of(settings: Settings, record: Record) -> Goal:

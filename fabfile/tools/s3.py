@@ -73,13 +73,19 @@ class Bucket:
         """Delete exactly the content that `etag` names; False when it is no longer that."""
         from botocore.exceptions import ClientError
 
-        try:
-            self._s3.delete_object(Bucket=self._bucket, Key=self._key(key), IfMatch=etag)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _LOST_RACE | _MISSING | _UNDECIDED:
-                return False
-            raise
-        return True
+        for tried in range(1, _TRIES + 1):
+            try:
+                self._s3.delete_object(Bucket=self._bucket, Key=self._key(key), IfMatch=etag)
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code in _LOST_RACE | _MISSING:
+                    return False
+                if code not in _UNDECIDED or tried == _TRIES:
+                    raise
+                _stand_aside(tried)
+            else:
+                return True
+        return False
 
     def keys(self, prefix: str) -> list[str]:
         """List the keys that start so, in order."""
@@ -113,13 +119,18 @@ class Bucket:
                     return stored.etag if stored and stored.body == body else None
                 if code not in _UNDECIDED or tried == _TRIES:
                     raise
-                time.sleep(random.uniform(0.5, 1) * 0.05 * 2**tried)  # noqa: S311 - apart, not secret
+                _stand_aside(tried)
             else:
                 return str(answer["ETag"])
         return None
 
     def _key(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key
+
+
+def _stand_aside(tried: int) -> None:
+    """Let another request for the key pass."""
+    time.sleep(random.uniform(0.5, 1) * 0.05 * 2**tried)  # noqa: S311 - apart, not secret
 
 
 def _age_s(answer: dict[str, Any], modified: datetime) -> float:

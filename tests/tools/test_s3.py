@@ -23,19 +23,21 @@ def bucket() -> Iterator[Bucket]:
     aws._client.cache_clear()
 
 
-def undecided(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, times: int) -> list[Any]:
+def undecided(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, times: int, operation: str = "put_object"
+) -> list[Any]:
     """Let S3 answer so often that another request for the key was under way."""
     from botocore.exceptions import ClientError
 
-    put, asked = bucket._s3.put_object, []
+    done, asked = getattr(bucket._s3, operation), []
 
     def answer(**arguments: Any) -> Any:
         asked.append(arguments)
         if len(asked) <= times:
             raise ClientError({"Error": {"Code": "ConditionalRequestConflict"}}, "PutObject")
-        return put(**arguments)
+        return done(**arguments)
 
-    monkeypatch.setattr(bucket._s3, "put_object", answer)
+    monkeypatch.setattr(bucket._s3, operation, answer)
     return asked
 
 
@@ -56,6 +58,23 @@ def test_a_write_that_is_never_decided_fails_and_is_not_taken_for_lost(
     monkeypatch.setattr("time.sleep", lambda _: None)
     with pytest.raises(ClientError, match="ConditionalRequestConflict"):
         bucket.create("a", b"1")
+
+
+def test_a_deletion_that_met_another_request_is_repeated_and_not_for_ever(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from botocore.exceptions import ClientError
+
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    etag = bucket.create("a", b"1")
+    assert etag
+    with monkeypatch.context() as patch:
+        assert len(undecided(bucket, patch, 1000, "delete_object")) == 0
+        with pytest.raises(ClientError, match="ConditionalRequestConflict"):
+            bucket.delete("a", etag)
+    asked = undecided(bucket, monkeypatch, 2, "delete_object")
+    assert bucket.delete("a", etag)
+    assert len(asked) == 3
 
 
 def test_lists_keys_with_what_tells_a_change_of_each(bucket: Bucket) -> None:
