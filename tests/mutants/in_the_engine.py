@@ -323,11 +323,6 @@ _CONVOY = lies(
         "if each.group != group and (trouble := each.trouble):",
         "if False:",
     ),
-    (
-        "lets old instances go before all groups were looked at once more",
-        "if not each.is_through and not each.agrees]",
-        "if False]",
-    ),
     ("cuts all groups over at once unasked", "elif ahead and not self._together:", "elif False:"),
     ("cuts groups over one by one when asked for all at once", "elif ahead and not self._together:", "elif ahead:"),
     ("begins in one group although another is refused", "            if not order.abort:", "            if False:"),

@@ -23,9 +23,7 @@ def bucket() -> Iterator[Bucket]:
     aws._client.cache_clear()
 
 
-def undecided(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, times: int, operation: str = "put_object"
-) -> list[Any]:
+def undecided(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, times: int, operation: str = "put_object") -> list[Any]:
     """Let S3 answer so often that another request for the key was under way."""
     from botocore.exceptions import ClientError
 
