@@ -50,7 +50,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the mark of tests that only run when all there is to try is to be tried."""
+    """Name the mark of tests that only run when all there is to try is to be tried; and hear every signal.
+
+    Whoever starts the tests under nohup has them ignore SIGHUP, as a task rightly would too.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line("markers", "exhaustive: takes very long; runs with --exhaustive")
 
 
