@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -73,19 +74,13 @@ class Bucket:
         """Delete exactly the content that `etag` names; False when it is no longer that."""
         from botocore.exceptions import ClientError
 
-        for tried in range(1, _TRIES + 1):
-            try:
-                self._s3.delete_object(Bucket=self._bucket, Key=self._key(key), IfMatch=etag)
-            except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code in _LOST_RACE | _MISSING:
-                    return False
-                if code not in _UNDECIDED or tried == _TRIES:
-                    raise
-                _stand_aside(tried)
-            else:
-                return True
-        return False
+        try:
+            _until_decided(lambda: self._s3.delete_object(Bucket=self._bucket, Key=self._key(key), IfMatch=etag))
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _LOST_RACE | _MISSING:
+                return False
+            raise
+        return True
 
     def keys(self, prefix: str) -> list[str]:
         """List the keys that start so, in order."""
@@ -108,29 +103,34 @@ class Bucket:
     def _put(self, key: str, body: bytes, **condition: str) -> str | None:
         from botocore.exceptions import ClientError
 
-        for tried in range(1, _TRIES + 1):
-            try:
-                answer = self._s3.put_object(Bucket=self._bucket, Key=self._key(key), Body=body, **condition)
-            except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code in _LOST_RACE | _MISSING:
-                    # The first try may have arrived and its answer been lost: then the repeat meets our own content.
-                    stored = self.read(key)
-                    return stored.etag if stored and stored.body == body else None
-                if code not in _UNDECIDED or tried == _TRIES:
-                    raise
-                _stand_aside(tried)
-            else:
-                return str(answer["ETag"])
-        return None
+        try:
+            answer = _until_decided(
+                lambda: self._s3.put_object(Bucket=self._bucket, Key=self._key(key), Body=body, **condition)
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _LOST_RACE | _MISSING:
+                raise
+            # The first try may have arrived and its answer been lost: then the repeat meets our own content.
+            stored = self.read(key)
+            return stored.etag if stored and stored.body == body else None
+        return str(answer["ETag"])
 
     def _key(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key
 
 
-def _stand_aside(tried: int) -> None:
-    """Let another request for the key pass."""
-    time.sleep(random.uniform(0.5, 1) * 0.05 * 2**tried)  # noqa: S311 - apart, not secret
+def _until_decided(request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Make a conditional request, again and again while another one for the key is under way."""
+    from botocore.exceptions import ClientError
+
+    for tried in range(1, _TRIES):
+        try:
+            return request()
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _UNDECIDED:
+                raise
+            time.sleep(random.uniform(0.5, 1) * 0.05 * 2**tried)  # noqa: S311 - apart, not secret
+    return request()
 
 
 def _age_s(answer: dict[str, Any], modified: datetime) -> float:
