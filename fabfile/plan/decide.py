@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from . import leaving, traffic, warming
-from .fleet import Facts, Lifecycle, Power, holds
+from .fleet import RESTING, Facts, Lifecycle, Power, holds
 from .release import (
     ALARM,
     HEALTH,
@@ -186,8 +186,7 @@ def _lost(side: Side, goal: Goal, record: Record, facts: Facts) -> Undo | None:
     def is_taken(instance_id: str) -> bool:
         """Whether a person put it into Standby: that says nothing of the version."""
         instance = facts.instances.get(instance_id)
-        resting = (Lifecycle.ENTERING_STANDBY, Lifecycle.STANDBY)
-        return instance is not None and instance.lifecycle in resting and instance.standby != record.id
+        return instance is not None and instance.lifecycle in RESTING and instance.standby != record.id
 
     sick = tuple(i for i in record.watched if is_sick(i) and not is_taken(i))
     if len(sick) <= len(record.watched) // LOST_IN and all(is_gone(instance_id) for instance_id in sick):

@@ -41,6 +41,12 @@ class Lifecycle(Enum):
     LEAVING = "Terminating"
 
 
+# Whom the desired capacity counts, and who is out of service for a while
+# (https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-enter-exit-standby.html).
+COUNTED = (Lifecycle.IN_SERVICE, Lifecycle.PENDING)
+RESTING = (Lifecycle.ENTERING_STANDBY, Lifecycle.STANDBY)
+
+
 class Health(Enum):
     """What one load balancer thinks of one instance."""
 

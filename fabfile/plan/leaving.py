@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .fleet import Facts, Instance, Lifecycle, Power
+from .fleet import COUNTED, Facts, Instance, Lifecycle, Power
 from .ledger import demand, maxima, own_maximum
 from .release import (
     IDS_A_CALL,
@@ -131,8 +131,7 @@ def restore(side: Side, goal: Goal, record: Record, facts: Facts) -> Act | Wait 
 
 def _unfit(side: Side, goal: Goal, record: Record, facts: Facts) -> Wait | None:
     """Wait before the group shrinks: whom it takes is its own choice, and everybody else must be able to serve."""
-    counted_in = (Lifecycle.IN_SERVICE, Lifecycle.PENDING)
-    dead = [i for i in facts.instances.values() if not i.alive and i.lifecycle in counted_in]
+    dead = [i for i in facts.instances.values() if not i.alive and i.lifecycle in COUNTED]
     unfit = dead + [i for i in side.active if i.in_group and not facts.healthy_everywhere(i.id)]
     if not unfit:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .fleet import Facts, Gate, Lifecycle
+from .fleet import COUNTED, RESTING, Facts, Gate, Lifecycle
 from .release import (
     Act,
     Attach,
@@ -21,8 +21,6 @@ from .release import (
 )
 
 COMMITTED = "committed"
-_COUNTED = (Lifecycle.IN_SERVICE, Lifecycle.PENDING)
-_RESTING = (Lifecycle.ENTERING_STANDBY, Lifecycle.STANDBY)
 
 
 def intend(act: Act, record: Record, facts: Facts) -> Record:
@@ -78,9 +76,9 @@ def _moved(record: Record, facts: Facts) -> tuple[tuple[str, ...], tuple[str, ..
     for instance in facts.instances.values():
         if instance.release == record.id and instance.in_group:
             attached[instance.id] = None
-        if instance.lifecycle in _COUNTED:  # whoever dies there keeps the place
+        if instance.lifecycle in COUNTED:  # whoever dies there keeps the place
             rested.pop(instance.id, None)
-        elif instance.alive and instance.lifecycle in _RESTING and instance.standby == record.id:
+        elif instance.alive and instance.lifecycle in RESTING and instance.standby == record.id:
             rested[instance.id] = None
         elif instance.alive and instance.lifecycle is Lifecycle.OUTSIDE and instance.id not in rested:
             attached.pop(instance.id, None)
@@ -114,9 +112,9 @@ def withdrawn(act: Act, intended: Record, before: Record, facts: Facts) -> Recor
     """
     match act:
         case EnterStandby():
-            there: tuple[Lifecycle, ...] = _RESTING
+            there: tuple[Lifecycle, ...] = RESTING
         case ExitStandby():
-            there = _COUNTED
+            there = COUNTED
         case Drop():
             there = (Lifecycle.LEAVING,)
         case _:
@@ -175,7 +173,7 @@ def _serving_new(record: Record, facts: Facts) -> tuple[str, ...]:
 def _place(instance_id: str, rested: tuple[str, ...], facts: Facts) -> int:
     """Return 1 if the desired capacity counts this instance, or the one that took its place; else 0."""
     instance = facts.instances.get(instance_id)
-    if instance is not None and instance.lifecycle in _COUNTED:
+    if instance is not None and instance.lifecycle in COUNTED:
         return 1
     if instance is None or not instance.alive:
         return 0 if instance_id in rested else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .fleet import Facts, Instance, Lifecycle, Template
+from .fleet import RESTING, Facts, Instance, Lifecycle, Template
 from .ledger import COMMITTED, demand
 from .release import Record
 
@@ -22,7 +22,7 @@ class Side:
     @property
     def active(self) -> tuple[Instance, ...]:
         """The staying instances that serve or are about to."""
-        return tuple(i for i in self.stay if i.lifecycle not in (Lifecycle.STANDBY, Lifecycle.ENTERING_STANDBY))
+        return tuple(i for i in self.stay if i.lifecycle not in RESTING)
 
     @property
     def outside(self) -> tuple[Instance, ...]:

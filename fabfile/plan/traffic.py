@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
-from .fleet import Facts, Gate, Instance, Lifecycle, holds
+from .fleet import COUNTED, Facts, Gate, Instance, Lifecycle, holds
 from .ledger import demand
 from .release import (
     HEALTH,
@@ -201,8 +201,7 @@ def _standing(facts: Facts, leaving: int) -> Act | None:
 
 def _count_there(facts: Facts) -> int:
     """Return what the desired capacity would be if it said what is there."""
-    counted_in = (Lifecycle.IN_SERVICE, Lifecycle.PENDING)
-    return sum(i.alive and i.lifecycle in counted_in for i in facts.instances.values())
+    return sum(i.alive and i.lifecycle in COUNTED for i in facts.instances.values())
 
 
 def soak(side: Side, goal: Goal, record: Record, facts: Facts) -> Decision | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from . import traffic
-from .fleet import Facts, Gate, Instance, Lifecycle, Power, holds
+from .fleet import COUNTED, Facts, Gate, Instance, Lifecycle, Power, holds
 from .ledger import demand
 from .release import (
     HEALTH,
@@ -110,7 +110,7 @@ def _allowed(side: Side, goal: Goal, record: Record, facts: Facts) -> int:
     if goal.at is None and not goal.stage and not traffic.is_proven(side, goal, record, facts):
         allowed = goal.canary - len(side.active)
     if goal.batch is not None:
-        serving = sum(i.lifecycle in (Lifecycle.IN_SERVICE, Lifecycle.PENDING) for i in side.leave)
+        serving = sum(i.lifecycle in COUNTED for i in side.leave)
         allowed = min(allowed, needed + goal.batch - len(side.active) - serving)
     return allowed
 

@@ -165,7 +165,7 @@ _LEDGER = lies(
     ),
     (
         "takes those for rested who are coming back",
-        "        if instance.lifecycle in _COUNTED:  # whoever",
+        "        if instance.lifecycle in COUNTED:  # whoever",
         "        if instance.lifecycle is Lifecycle.IN_SERVICE:  # whoever",
     ),
     ("takes those for attached whom it only meant to attach", "attached.pop(instance.id, None)", "pass"),
@@ -224,8 +224,8 @@ _LEDGER = lies(
     ("forgets the place of an instance that died", "return 0 if instance_id in rested else 1", "return 0"),
     (
         "counts an instance that enters Standby",
-        "instance.lifecycle in _COUNTED:\n        return 1",
-        "instance.lifecycle in (*_COUNTED, Lifecycle.ENTERING_STANDBY):\n        return 1",
+        "instance.lifecycle in COUNTED:\n        return 1",
+        "instance.lifecycle in (*COUNTED, Lifecycle.ENTERING_STANDBY):\n        return 1",
     ),
     ("watches old instances of the same version", "if i.release == record.id))", "))"),
 )
@@ -260,12 +260,12 @@ _SIDES = lies(
     ("builds up the old fleet although no new one came", "else not any(i.in_group for i in side.leave)", "else False"),
     (
         "counts those that enter Standby as serving",
-        "not in (Lifecycle.STANDBY, Lifecycle.ENTERING_STANDBY))",
+        "not in RESTING)",
         "not in (Lifecycle.STANDBY,))",
     ),
     (
         "counts those in Standby as serving",
-        "i.lifecycle not in (Lifecycle.STANDBY, Lifecycle.ENTERING_STANDBY)",
+        "i.lifecycle not in RESTING",
         "i.lifecycle is not Lifecycle.ENTERING_STANDBY",
     ),
 )
